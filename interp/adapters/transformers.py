@@ -1,0 +1,58 @@
+"""Any `transformers` model as a `HookedModel`: the family table, and building from a config."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from interp.adapters import language, ssm, vision
+from interp.hooks.model import HookedModel
+from interp.hooks.sitemap import SiteMap
+from interp.hooks.tap import Output, Tap
+from interp.results.errors import BadInput, nearest
+
+FAMILIES: dict[str, Callable[..., SiteMap]] = {
+    "gpt2": language.gpt2,
+    **dict.fromkeys(("llama", "mistral", "qwen2"), language.llama),
+    "gemma2": language.gemma2,
+    "olmo2": language.olmo2,
+    "gpt_neox": language.gpt_neox,
+    "bert": language.bert,
+    "albert": language.albert,
+    "t5": language.t5,
+    "mamba": ssm.mamba,
+    "mamba2": ssm.mamba2,
+    "vit": vision.vit,
+    "dinov2": vision.dinov2,
+    "swin": vision.swin,
+    "convnext": vision.convnext,
+    "poolformer": vision.poolformer,
+}
+
+
+def site_map(module: nn.Module) -> SiteMap:
+    """The site map of a `transformers` model, paths relative to `module` (with or without a head).
+
+    Raises BadInput for a family without one, naming those that have.
+    """
+    kind = module.config.model_type
+    if kind not in FAMILIES:
+        raise BadInput(
+            f"transformers family {kind!r} has no site map.{nearest(kind, FAMILIES)} There are: {', '.join(FAMILIES)}. "
+            "Give your own: interp.hook(module, sites={...})"
+        )
+    prefix = module.base_model_prefix if hasattr(module, module.base_model_prefix) else ""
+    base = getattr(module, prefix) if prefix else module
+    m = FAMILIES[kind](base, base.config).within(prefix)
+    m.add("output", Tap("", view=Output()))
+    head = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
+    if head is not None:
+        m.unembed = next(path for path, part in module.named_modules() if part is head)
+    return m
+
+
+def hook(module: nn.Module, *, name: str = "", tokenizer=None) -> HookedModel:
+    """Wrap an already constructed `transformers` model. The module stays as it is."""
+    recipe = {"source": "transformers", "class": type(module).__name__, "config": module.config.to_dict()}
+    return HookedModel(
+        module, site_map(module), name=name or module.config.model_type, recipe=recipe, tokenizer=tokenizer
+    )

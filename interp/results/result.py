@@ -1,0 +1,27 @@
+"""What every analysis returns can do."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from interp.results.run import Run
+
+
+@runtime_checkable
+class Result(Protocol):
+    """A small frozen dataclass that can be read as a table, seen as a figure and kept in a run directory."""
+
+    def frame(self) -> "pd.DataFrame":
+        """Tidy table, one row a cell or item, columns named; units in `.attrs["units"]` where there are any."""
+        ...
+
+    def figure(self) -> "go.Figure":
+        """The figure that answers the analysis' question, of the same numbers as `frame()`."""
+        ...
+
+    def save(self, run: "Run") -> Path | Any:
+        """Write tables, tensors and figures into the run, usually through `run.save_views(name, self)`."""
+        ...
