@@ -1,6 +1,6 @@
 """Declaring the sites of one block: the few calls that every site map is written with."""
 
-from interp.hooks.roles import Norm, Role
+from interp.hooks.roles import Activation, Norm, Role
 from interp.hooks.sitemap import Add, Block, NormRef, SiteMap
 from interp.hooks.tap import IN, OUT, Heads, Plus, Result, Tap, View, Whole
 
@@ -43,11 +43,12 @@ class Declare:
     def attention(
         self, path: str, *, q, k, v, out: str, heads: int, kv_heads: int | None = None, rotary: bool = False,
         role: Role | None = None, transposed: bool = False, kind: str = "attn", inside: bool = True,
-        pattern_axes: tuple[str, ...] | None = None,
+        pattern_axes: tuple[str, ...] | None = None, pattern: str = "softmax",
     ) -> None:
         """All sites of one attention: `q`, `k`, `v` are paths of projections or (path, view) of a fused one, `out`
         the output projection, `path` the module that computes the scores; `inside` is False where they are hidden.
-        `pattern_axes` replaces the axes where the batch axis is not the prompts (windows)."""
+        `pattern_axes` replaces the axes where the batch axis is not the prompts (windows); `pattern` says what its
+        rows are."""
         kv_heads = kv_heads or heads
         own = {"axes": pattern_axes} if pattern_axes else {}
         for letter, where, n in (("q", q, heads), ("k", k, kv_heads), ("v", v, kv_heads)):
@@ -61,14 +62,15 @@ class Declare:
                 self.site(f"{kind}.hook_rot_q", path, "rot_q", heads=heads)
                 self.site(f"{kind}.hook_rot_k", path, "rot_k", heads=kv_heads, groups=heads // kv_heads)
             self.site(f"{kind}.hook_attn_scores", path, "attn_scores", heads=heads, **own)
-            self.site(f"{kind}.hook_pattern", path, "pattern", heads=heads, pattern="softmax", **own)
+            self.site(f"{kind}.hook_pattern", path, "pattern", heads=heads, pattern=pattern, **own)
         windows = {"axes": (pattern_axes[0], "pos", "head", "d_head")} if pattern_axes else {}
         self.site(f"{kind}.hook_z", out, IN, Heads(heads), heads=heads, **windows)
         windows = {"axes": (pattern_axes[0], "pos", "head", "d_model")} if pattern_axes else {}
         self.site(f"{kind}.hook_result", out, OUT, Result(heads, transposed), heads=heads, **windows)
 
-    def mlp(self, *, pre: str, out: str, linear: str | None = None) -> None:
-        """Sites of an MLP: `pre` is the projection before the nonlinearity, `out` the one after it."""
+    def mlp(self, *, pre: str, out: str, act: str, linear: str | None = None) -> None:
+        """Sites of an MLP: `pre` is the projection before the nonlinearity `act`, `out` the one after it."""
+        self.role(act, Activation())
         self.site("mlp.hook_pre", pre)
         if linear is not None:
             self.site("mlp.hook_pre_linear", linear)
@@ -85,10 +87,10 @@ class Declare:
         names = tuple(self.name(w) for w in writes)
         return Add(self.name(start), names, self.name(to), norm, keep)
 
-    def done(self, *steps: Add, continues: bool = True, mixing=None) -> None:
-        """Close the block with its equation."""
+    def done(self, *steps: Add, continues: bool = True, mixing=None, mixes: tuple[str, str] | None = None) -> None:
+        """Close the block with its equation; `mixes` are the kinds of site that its mixing matrix leads from and to."""
         self.map.blocks[self.prefix] = Block(
-            self.prefix, self.path, self.visit, steps, continues=continues, mixing=mixing
+            self.prefix, self.path, self.visit, steps, continues, mixing, mixes and tuple(map(self.name, mixes))
         )
 
     def pre_norm(self) -> None:

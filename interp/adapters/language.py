@@ -46,7 +46,7 @@ def gpt2(base, config) -> SiteMap:
         d.site("hook_attn_out", "attn")
         d.after("hook_resid_mid", "attn")
         d.norm("ln2", "ln_2")
-        d.mlp(pre="mlp.c_fc", out="mlp.c_proj")
+        d.mlp(pre="mlp.c_fc", act="mlp.act", out="mlp.c_proj")
         d.site("hook_mlp_out", "mlp")
         d.site("hook_resid_post", "")
         d.pre_norm()
@@ -93,7 +93,7 @@ def _llama_like(config, *, pre=None, post=None, role: Norm, qk_norm: bool = Fals
         d.after("hook_resid_mid", post[0] if post else "self_attn")
         if pre:
             d.norm("ln2", pre[1], role)
-        d.mlp(pre="mlp.gate_proj", linear="mlp.up_proj", out="mlp.down_proj")
+        d.mlp(pre="mlp.gate_proj", act="mlp.act_fn", linear="mlp.up_proj", out="mlp.down_proj")
         if post:
             d.norm("ln2_post", post[1], role)
         d.site("hook_mlp_out", post[1] if post else "mlp")
@@ -118,7 +118,7 @@ def gpt_neox(base, config) -> SiteMap:
         if not config.use_parallel_residual:
             d.after("hook_resid_mid", "attention")
         d.norm("ln2", "post_attention_layernorm")
-        d.mlp(pre="mlp.dense_h_to_4h", out="mlp.dense_4h_to_h")
+        d.mlp(pre="mlp.dense_h_to_4h", act="mlp.act", out="mlp.dense_4h_to_h")
         d.site("hook_mlp_out", "mlp")
         d.site("hook_resid_post", "")
         if config.use_parallel_residual:
@@ -149,7 +149,7 @@ def bert(base, config) -> SiteMap:
         d.site("hook_attn_out", "attention.output.dense")
         ln1 = d.norm("ln1", "attention.output.LayerNorm")
         d.site("hook_resid_mid", "attention")
-        d.mlp(pre="intermediate.dense", out="output.dense")
+        d.mlp(pre="intermediate.dense", act="intermediate.intermediate_act_fn", out="output.dense")
         d.site("hook_mlp_out", "output.dense")
         ln2 = d.norm("ln2", "output.LayerNorm")
         d.site("hook_resid_post", "")
@@ -180,7 +180,7 @@ def albert(base, config) -> SiteMap:
             d.site("hook_attn_out", "attention.dense")
             ln1 = d.norm("ln1", "attention.LayerNorm")
             d.site("hook_resid_mid", "attention")
-            d.mlp(pre="ffn", out="ffn_output")
+            d.mlp(pre="ffn", act="activation", out="ffn_output")
             d.site("hook_mlp_out", "ffn_output")
             ln2 = d.norm("ln2", "full_layer_layer_norm")
             d.site("hook_resid_post", "")
@@ -194,10 +194,12 @@ def albert(base, config) -> SiteMap:
 
 def t5(base, config) -> SiteMap:
     """Encoder and decoder, each x += attn(rms x); [x += cross(rms x)]; x += mlp(rms x). Relative position bias."""
-    m = SiteMap(input_name="input_ids", d_vocab=config.vocab_size)
+    m = _start(config, ("encoder.hook_embed", "encoder.embed_tokens"))
     streams = [("encoder", config.num_layers)]
+    m.stem = Add("", ("encoder.hook_embed",), "encoder.blocks.0.hook_resid_pre")
     if hasattr(base, "decoder"):
         streams.append(("decoder", config.num_decoder_layers))
+        m.add("decoder.hook_embed", Tap("decoder.embed_tokens"))
     for stream, n_layers in streams:
         for i in range(n_layers):
             _t5_block(m, config, stream, i)
@@ -222,6 +224,7 @@ def _t5_block(m: SiteMap, config, stream: str, i: int) -> None:
     d.norm("ln2", f"{ff}.layer_norm", RMS)
     gated = config.is_gated_act
     d.mlp(pre=f"{ff}.DenseReluDense.{'wi_0' if gated else 'wi'}", out=f"{ff}.DenseReluDense.wo",
+          act=f"{ff}.DenseReluDense.act",
           linear=f"{ff}.DenseReluDense.wi_1" if gated else None)
     d.site("hook_mlp_out", f"{ff}.DenseReluDense")
     d.site("hook_resid_post", "")

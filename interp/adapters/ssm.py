@@ -1,7 +1,5 @@
 """Site maps of `transformers` state-space models, whose mixers are opened by a role: their kernels hide the inside."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -22,7 +20,7 @@ def _convolve(module, x: Tensor, n_pos: int) -> Tensor:
     """Causal depthwise convolution and activation; x [batch, channel, pos]."""
     conv = module.conv1d
     y = torch.nn.functional.conv1d(x, conv.weight, conv.bias, padding=conv.kernel_size[0] - 1, groups=conv.groups)
-    return module.act(y[..., :n_pos])
+    return semantic.activation(module.act, y[..., :n_pos])
 
 
 def _no_past(cache_params) -> None:
@@ -43,7 +41,7 @@ def mamba_mixer(module, hidden_states, cache_params=None, attention_mask=None, *
     B, C = mark(module, "B", B), mark(module, "C", C)
     y = semantic.scan(x, dt, -torch.exp(module.A_log), B, C) + x * module.D
     y = mark(module, "y", y)
-    return module.out_proj(y * module.act(z))
+    return module.out_proj(y * semantic.activation(module.act, z))
 
 
 def mamba2_mixer(module, hidden_states, cache_params=None, attention_mask=None, **kwargs):
@@ -67,18 +65,18 @@ def mamba2_mixer(module, hidden_states, cache_params=None, attention_mask=None, 
     y = semantic.scan(x, wide, A, per_channel(B), per_channel(C)) + x * module.D.repeat_interleave(module.head_dim)
     y = mark(module, "y", y)
     norm = module.norm
-    gated = (y * torch.nn.functional.silu(z)).reshape(*y.shape[:2], -1, norm.group_size)
+    gated = (y * semantic.activation(torch.nn.functional.silu, z)).reshape(*y.shape[:2], -1, norm.group_size)
     weight = norm.weight.reshape(-1, norm.group_size)
     y = semantic.norm(gated, weight, None, eps=norm.variance_epsilon, center=False)
     return module.out_proj(y.reshape(*y.shape[:2], inner))
 
 
-def _mixing(module, cache, prefix: str, spread: int = 1) -> Tensor:
+def _mixing(module, cache, prefix: str) -> Tensor:
     """[batch, channel, query, key]: the matrix that takes `ssm.hook_x` to `ssm.hook_y`, the skip included."""
     mixer = module.mixer
     dt, B, C = (cache[f"{prefix}.ssm.hook_{letter}"] for letter in ("dt", "B", "C"))
     A = -torch.exp(mixer.A_log)
-    if spread > 1 or A.dim() == 1:  # Mamba-2: one dt and decay a head, one B and C a group
+    if A.dim() == 1:  # Mamba-2: one dt and decay a head, one B and C a group
         head_dim = mixer.head_dim
         dt, A = dt.repeat_interleave(head_dim, -1), A.repeat_interleave(head_dim)[:, None]
     groups = getattr(mixer, "n_groups", 1)
@@ -104,7 +102,8 @@ def _ssm(base, config, forward, dt_axes: dict) -> SiteMap:
             d.site(f"ssm.hook_{letter}", "mixer", letter, **(dt_axes if letter == "dt" else {}))
         d.site("hook_mixer_out", "mixer")
         d.site("hook_resid_post", "")
-        d.done(d.add("hook_resid_pre", ("hook_mixer_out",), "hook_resid_post"), mixing=partial(_mixing))
+        d.done(d.add("hook_resid_pre", ("hook_mixer_out",), "hook_resid_post"), mixing=_mixing,
+               mixes=("ssm.hook_x", "ssm.hook_y"))
     _final_norm(m, "norm_f", RMS)
     return m
 

@@ -8,15 +8,15 @@ from torch import Tensor
 from interp.adapters.attention import REGISTRY
 from interp.adapters.declare import Declare
 from interp.adapters.language import _final_norm
-from interp.hooks.roles import Norm
+from interp.hooks.roles import Activation, Norm
 from interp.hooks.sitemap import Add, SiteMap
-from interp.hooks.tap import IN, Image, Plus, Tap, Whole
+from interp.hooks.tap import IN, Image, Plus, Tap, View, Whole
 from interp.results.errors import BadInput
 
 
-def _start(embed: str) -> SiteMap:
+def _start(embed: str, view: View = Whole()) -> SiteMap:
     m = SiteMap(input_name="pixel_values")
-    m.add("hook_embed", Tap(embed, view=Whole()))
+    m.add("hook_embed", Tap(embed, view=view))
     m.stem = Add("", ("hook_embed",), "blocks.0.hook_resid_pre")
     return m
 
@@ -54,9 +54,9 @@ def _vit_block(d: Declare, heads: int, norm1: str, norm2: str, scales=None, gate
     d.after("hook_resid_mid", write1)
     d.norm("ln2", norm2)
     if gated:
-        d.mlp(pre="mlp.gate_proj", linear="mlp.up_proj", out="mlp.down_proj")
+        d.mlp(pre="mlp.gate_proj", act="mlp.act_fn", linear="mlp.up_proj", out="mlp.down_proj")
     else:
-        d.mlp(pre="mlp.fc1", out="mlp.fc2")
+        d.mlp(pre="mlp.fc1", act="mlp.activation_fn", out="mlp.fc2")
     d.site("hook_mlp_out", write2)
     d.site("hook_resid_post", "")
     d.pre_norm()
@@ -80,7 +80,7 @@ def swin(base, config) -> SiteMap:
             d.site("hook_attn_out", "drop_path")
             d.after("hook_resid_mid", "drop_path")
             d.norm("ln2", "layernorm_after")
-            d.mlp(pre="mlp.fc1", out="mlp.fc2")
+            d.mlp(pre="mlp.fc1", act="mlp.activation_fn", out="mlp.fc2")
             d.site("hook_mlp_out", "mlp")
             d.site("hook_resid_post", "")
             d.done(
@@ -96,14 +96,14 @@ def swin(base, config) -> SiteMap:
 
 def convnext(base, config) -> SiteMap:
     """x += s * W2 gelu(W1 ln(dwconv x)): one branch a block; the depthwise convolution mixes positions."""
-    m = SiteMap(input_name="pixel_values")
-    m.add("hook_embed", Tap("embeddings", view=Image()))
+    m = _start("embeddings", Image())
     depth = 0
     for s, n_blocks in enumerate(config.depths):
         m.add(f"stage.{s}.hook_in", Tap(f"encoder.stages.{s}", IN, Image()))
         for b in range(n_blocks):
             d = Declare(m, f"blocks.{depth}", f"encoder.stages.{s}.layers.{b}", depth)
             d.resid_pre(Image())
+            d.role("act", Activation())
             d.site("mlp.hook_pre", "pwconv1", view=Image(channels_last=True))
             d.site("mlp.hook_post", "pwconv2", IN, Image(channels_last=True))
             d.site("hook_mixer_out", "drop_path", view=Image())
@@ -116,7 +116,7 @@ def convnext(base, config) -> SiteMap:
 
 def poolformer(base, config) -> SiteMap:
     """x += s1 * (pool - 1)(norm x); x += s2 * mlp(norm x): average pooling in place of attention."""
-    m = SiteMap(input_name="pixel_values")
+    m = _start("encoder.patch_embeddings.0", Image())
     depth = 0
     for s, n_blocks in enumerate(config.depths):
         for b in range(n_blocks):
@@ -125,6 +125,7 @@ def poolformer(base, config) -> SiteMap:
             # both branches leave through one drop_path module: its first and its second visit
             d.site("hook_mixer_out", "drop_path", view=Image())
             d.site("hook_resid_mid", "drop_path", view=Plus(d.name("hook_resid_pre"), Image()))
+            d.role("output.act_fn", Activation())
             d.site("mlp.hook_pre", "output.conv1", view=Image())
             d.site("mlp.hook_post", "output.conv2", IN, Image())
             d.site("hook_mlp_out", "drop_path", view=Image(), visit=1)

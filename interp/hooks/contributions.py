@@ -60,6 +60,12 @@ def _step(model, cache, step: Add, terms: dict[str, Tensor], strip: int) -> dict
     return terms
 
 
+def _require_equation(model, block: Block) -> None:
+    if not block.steps:
+        raise RequiresResidualStream(f"{model.name} declares no equation for {block.prefix}, so what it adds to a "
+                                     "stream is unknown")
+
+
 def contributions(model, cache, depth: int | None = None, stream: str | None = None) -> dict[str, Tensor]:
     """Named additive terms of one block, or of the whole model carried to the final stream.
 
@@ -69,11 +75,14 @@ def contributions(model, cache, depth: int | None = None, stream: str | None = N
     """
     if depth is not None:
         block = block_at(model, depth, stream)
+        _require_equation(model, block)
         terms: dict[str, Tensor] = {}
         for step in block.steps:
             terms = _step(model, cache, step, terms, len(block.prefix) + 1)
         return terms
     blocks = [b for b in model.map.blocks.values() if stream is None or b.prefix.startswith(stream)]
+    for block in blocks:
+        _require_equation(model, block)
     streams = {b.prefix.split("blocks")[0] for b in blocks}
     if len(streams) != 1 or any(not b.continues for b in blocks[1:]):
         raise RequiresResidualStream(
@@ -82,7 +91,7 @@ def contributions(model, cache, depth: int | None = None, stream: str | None = N
                "(its stages change the width); ask for one depth at a time")
         )
     terms = {}
-    if model.map.stem is not None:
+    if model.map.stem is not None and model.map.stem.to == blocks[0].resid_pre:
         terms = _step(model, cache, model.map.stem, terms, 0)
     else:
         terms["embed"] = _get(cache, blocks[0].resid_pre)
@@ -94,7 +103,9 @@ def contributions(model, cache, depth: int | None = None, stream: str | None = N
 
 def carry(model, cache, depth: int, x: Tensor, stream: str | None = None) -> Tensor:
     """What the block at `depth` makes of its input `x` [batch, pos, d_model] by its stream alone: a linear map."""
-    for step in block_at(model, depth, stream).steps:
+    block = block_at(model, depth, stream)
+    _require_equation(model, block)
+    for step in block.steps:
         x = step.keep * x
         x = x if step.norm is None else norm_linear(model, step.norm, cache, x)
     return x

@@ -35,13 +35,17 @@ class Firing:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.values: dict[str, Tensor] = {}
         self.visits: dict[tuple[str, str], int] = {}
+        self.offsets: dict[tuple[str, str], int] = {}  # visits that a shortened forward does not make
+        self.forwards = 0
+        self.needed: set[str] = set()
         self.pending: set[str] = set()
 
     # -- one forward ---------------------------------------------------------------------------------------------
 
     def begin(self, *_) -> None:
         """Start of a forward: nothing has been visited yet."""
-        self.visits.clear()
+        self.forwards += 1
+        self.visits = dict(self.offsets)
         self.values.clear()
         self.pending = set(self.handlers)
 
@@ -83,7 +87,7 @@ class Firing:
     def explain(self, silent: list[str]) -> str:
         """Which sites did not fire, and what is known about why."""
         site = self.map.sites[silent[0]][0]
-        seen = self.visits.get((site.module, self.map.sites[silent[0]][1].point), 0)
+        seen = self.visits.get((site.module, self.map.sites[silent[0]][1].where), 0)
         why = (
             f"its module {site.module!r} ran {seen} time(s) and this site is visit {site.visit}"
             if seen
@@ -122,8 +126,7 @@ class Firing:
         # a stream read before it is needed, a norm's scale before its value: declaration order is execution order
         for name in (n for n in self.map.sites if n in wanted or n in needed):
             site, tap = self.map.sites[name]
-            point = tap.point if tap.point != IN else (IN, tap.arg)
-            groups[tap.path][point][site.visit].append((site, tap))
+            groups[tap.path][tap.where][site.visit].append((site, tap))
         return groups, needed
 
     def _hook(self, path: str, module: nn.Module, points: dict, undo) -> set[str]:
@@ -151,10 +154,10 @@ class Firing:
 
     def _on_in(self, path, arg, table, module, args, kwargs):
         if isinstance(arg, int) and arg < len(args):
-            new = self.visit(path, IN, table, args[arg], Call(module))
+            new = self.visit(path, (IN, arg), table, args[arg], Call(module))
             return None if new is args[arg] else ((*args[:arg], new, *args[arg + 1 :]), kwargs)
         name = arg if isinstance(arg, str) else next(iter(kwargs))
-        new = self.visit(path, IN, table, kwargs[name], Call(module))
+        new = self.visit(path, (IN, arg), table, kwargs[name], Call(module))
         return None if new is kwargs[name] else (args, {**kwargs, name: new})
 
     def _on_mark(self, path, module, marked, outer, point, value):

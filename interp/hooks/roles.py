@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from interp.hooks import semantic
@@ -55,17 +56,26 @@ class Norm:
 
     def forward(self, module: nn.Module, x: Tensor) -> Tensor:
         """The module's own result, with its statistics marked."""
+        eps = getattr(module, self.eps)
         return semantic.norm(
             x,
             self.gain(module),
             self.shift(module),
-            eps=getattr(module, self.eps),
+            eps=torch.finfo(x.dtype).eps if eps is None else eps,  # None is nn.RMSNorm's word for that
             center=self.center,
             mark=partial(mark, module),
         )
 
     def install(self, module: nn.Module) -> Undo:
         return replace_forward(module, partial(self.forward, module))
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise nonlinearity that is a module; its parts (a tanh, a product) are not rules of their own."""
+
+    def install(self, module: nn.Module) -> Undo:
+        return replace_forward(module, partial(semantic.activation, module.forward))
 
 
 @dataclass(frozen=True)

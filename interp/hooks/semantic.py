@@ -25,6 +25,7 @@ class Rules(Protocol):
 
     def norm(self, x: Tensor, weight, bias, *, eps: float, center: bool, mark: Mark) -> Tensor: ...
     def attention(self, q: Tensor, k: Tensor, v: Tensor, *, bias, scale: float, softcap, mark: Mark) -> Tensor: ...
+    def activation(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor: ...
     def scan(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor: ...
 
 
@@ -92,6 +93,13 @@ def attention(
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     pattern = mark("pattern", torch.softmax(wide, -1).to(q.dtype))
     return torch.matmul(pattern, v)
+
+
+def activation(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """An elementwise nonlinearity of one input."""
+    if (rules := _active.get()) is not None:
+        return rules.activation(function, x)
+    return function(x)
 
 
 def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:

@@ -78,6 +78,15 @@ def kind_of(name: str) -> Kind:
     return KINDS[kind]
 
 
+_STYLE = re.compile(r"^(?:[a-z][a-zA-Z0-9_]*\.|\d+\.)*hook_[a-zA-Z0-9_]+$|^output$")
+
+
+def check_style(name: str) -> None:
+    """Raise BadInput for a name that is not written like a site: dotted lower-case words, the last `hook_...`."""
+    if not _STYLE.match(name):
+        raise BadInput(f"{name!r} is not written like a site name; write it like 'blocks.0.mixer.hook_state'")
+
+
 _SHORT = {"q", "k", "v", "rot_q", "rot_k", "attn_scores", "pattern", "z", "result"}
 
 

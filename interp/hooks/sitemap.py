@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from interp.hooks.roles import Norm, Role
-from interp.hooks.site import Site, kind_of
+from interp.hooks.site import Site, check_style, kind_of
 from interp.hooks.tap import Tap
 from interp.results.errors import BadInput
 
@@ -45,6 +45,7 @@ class Block:
     steps: tuple[Add, ...]
     continues: bool = True  # its input is the output of the block before; False behind a merge of stages
     mixing: Callable | None = None  # (module, cache, prefix) -> [batch, channel, query, key], where it is no pattern
+    mixes: tuple[str, str] | None = None  # the sites that matrix leads from and to, where both are sites
 
     @property
     def resid_pre(self) -> str:
@@ -79,17 +80,22 @@ class SiteMap:
     inert_sites: dict[str, str] = field(default_factory=dict)
     random_sites: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, tap: Tap, *, visit: int = 0, depth: int | None = None, **facts) -> None:
+    def add(
+        self, name: str, tap: Tap, *, visit: int = 0, depth: int | None = None, foreign: bool = False, **facts
+    ) -> None:
         """Declare a site. Its axes and whether it is cached by default come from the vocabulary.
 
-        Raises BadInput for a name outside the vocabulary or declared twice.
+        A `foreign` module may have names of its own: they follow the style and bring their axes. Raises BadInput
+        for a name outside the vocabulary (or the style), and for one declared twice.
         """
         if name in self.sites:
             raise BadInput(f"site {name!r} is declared twice in this site map")
-        kind = kind_of(name)
-        axes = facts.pop("axes", kind.axes)
-        site = Site(name, axes, depth, tap.path, visit, on_request=kind.on_request, **facts)
-        self.sites[name] = (site, tap)
+        if foreign and "axes" in facts:
+            check_style(name)
+        else:
+            kind = kind_of(name)
+            facts = {"axes": kind.axes, "on_request": kind.on_request} | facts
+        self.sites[name] = (Site(name, depth=depth, module=tap.path, visit=visit, **facts), tap)
 
     def within(self, prefix: str) -> "SiteMap":
         """The same map for a module that holds the mapped one at `prefix` (a head around a base model)."""
@@ -117,4 +123,6 @@ class SiteMap:
             roles={path(p): r for p, r in self.roles.items()},
             stem=self.stem and add(self.stem),
             final_norm=ref(self.final_norm),
+            unembed=self.unembed and path(self.unembed),
+            unused_parameters={path(p): why for p, why in self.unused_parameters.items()},
         )

@@ -213,6 +213,11 @@ class Tap:
     view: View = Whole()
     arg: int | str = 0
 
+    @property
+    def where(self) -> str | tuple[str, int | str]:
+        """The point as visits are counted: each input argument is a point of its own."""
+        return (IN, self.arg) if self.point == IN else self.point
+
 
 IN, OUT = "in", "out"
 

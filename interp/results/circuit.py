@@ -66,15 +66,17 @@ class Circuit:
         k: int | None = None,
         **more: Any,
     ) -> "Circuit":
-        """The k best-scored candidates as members (all, without k); the other scores are kept. `more`: edges,
-        provenance.
+        """The k best-scored candidates as members (all, without k); the other scores are kept.
+
+        `more`: edges, provenance.
         """
         whole = cls(model, task, method, tuple(scores), dict(scores), **more)
         return whole if k is None else whole.prune(k)
 
     def prune(self, k: int) -> "Circuit":
-        """The k members of largest |score|, all if there are fewer. Edges that touch a dropped member go with
-        it.
+        """The k members of largest |score|, all if there are fewer.
+
+        Edges that touch a dropped member go with it.
         """
         if type(k) is not int or k < 0:
             raise BadInput(f"a circuit is pruned to a number of nodes, 0 or more, not {k!r:.40}")
@@ -85,10 +87,9 @@ class Circuit:
         return replace(self, nodes=self.nodes[:k], edges=edges)
 
     def frame(self, candidates: bool = False) -> "pd.DataFrame":
-        """One row a member, best first; with `candidates` also the scored nodes outside the circuit, after
-        them.
+        """One row a member, best first; with `candidates` the scored nodes outside the circuit follow.
 
-        Columns: rank (from 1), label, depth, head, pos, kind, score, member, name. Whole numbers that can be
+        Columns: rank (from 1), label, score, depth, head, pos, kind, member, name. Whole numbers that can be
         absent are of pandas' Int64.
         """
         import pandas as pd
@@ -100,11 +101,11 @@ class Circuit:
         columns = {
             "rank": range(1, len(nodes) + 1),
             "label": [node.label for node in nodes],
+            "score": pd.array([self.scores[node] for node in nodes], dtype="float64"),
             "depth": pd.array([node.depth for node in nodes], dtype="Int64"),
             "head": pd.array([node.head for node in nodes], dtype="Int64"),
             "pos": pd.array([node.pos for node in nodes], dtype="Int64"),
             "kind": [node.kind for node in nodes],
-            "score": pd.array([self.scores[node] for node in nodes], dtype="float64"),
             "member": [i < len(self.nodes) for i in range(len(nodes))],
             "name": [node.name for node in nodes],
         }
@@ -117,8 +118,9 @@ class Circuit:
         return circuit_figure(self)
 
     def save(self, target: "str | Path | Run") -> Path:
-        """Write JSON to a path, or circuit.json with its table and figure into a run. Returns the path of the
-        JSON.
+        """Write JSON to a path, or circuit.json with its table and figure into a run.
+
+        Returns the path of the JSON.
         """
         if isinstance(target, Run):
             target.save_views("circuit", self)

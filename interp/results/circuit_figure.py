@@ -51,7 +51,7 @@ def circuit_figure(circuit: "Circuit") -> go.Figure:
 
 
 def _cells(circuit: "Circuit") -> Cells:
-    """The node shown in each cell: the last one written, so a member over a candidate, then the stronger one."""
+    """The node shown in each cell, the last one written: a member over a candidate, then the stronger."""
     members = set(circuit.nodes)
     weakest_first = sorted(circuit.scores, key=lambda node: (node in members, abs(circuit.scores[node])))
     return {(_row(node), _column(node)): node for node in weakest_first}
@@ -138,7 +138,8 @@ def _empty_cells(x: dict[Column, int], y: dict[Row, int], shape: tuple[int, int]
             if (row[1] is None) == (column == _MODEL):
                 grey[i, j] = 0.0
     flat = [[0.0, "#e9ecf0"], [1.0, "#e9ecf0"]]
-    return go.Heatmap(z=grey, colorscale=flat, showscale=False, hoverinfo="skip", xgap=1, ygap=1)
+    # No gaps here: the grey between scored cells is what bounds those of score zero.
+    return go.Heatmap(z=grey, colorscale=flat, showscale=False, hoverinfo="skip")
 
 
 def _scored_cells(scores: np.ndarray, hover: np.ndarray, count: int) -> go.Heatmap:
@@ -151,11 +152,19 @@ def _scored_cells(scores: np.ndarray, hover: np.ndarray, count: int) -> go.Heatm
         customdata=hover,
         hovertemplate="%{customdata}<extra></extra>",
         hoverongaps=False,
-        texttemplate="%{z:.2g}" if count <= _MOST_TEXT else None,
+        text=np.vectorize(_cell_text, otypes=[object])(scores, largest),
+        texttemplate="%{text}" if count <= _MOST_TEXT else None,
         xgap=1,
         ygap=1,
         colorbar={"title": {"text": "score"}, "thickness": 14, "outlinewidth": 0},
     )
+
+
+def _cell_text(score: float, largest: float) -> str:
+    """Two digits of the scores that matter; the rest is zero at the scale of the figure."""
+    if np.isnan(score):
+        return ""
+    return f"{score:.2g}" if abs(score) >= 0.005 * largest else "0"
 
 
 def _outline(places: list[tuple[int, int]]) -> go.Scatter:
@@ -175,12 +184,14 @@ def _x_title(columns: list[Column]) -> str:
 
 def _sized(figure: go.Figure, x: dict[Column, int], y: dict[Row, int]) -> go.Figure:
     """Labels on both axes and a height of about one readable line a row."""
-    plain = {"showgrid": False, "zeroline": False, "showline": False, "tickmode": "array"}
+    plain = {"showgrid": False, "zeroline": False, "showline": False, "ticks": "", "tickmode": "array"}
     width = max(x.values(), default=0) + 1
+    titles = _column_titles(list(x))
     figure.update_xaxes(
         **plain,
         tickvals=list(x.values()),
-        ticktext=[_column_title(column) for column in x],
+        ticktext=titles,
+        tickangle=-35 if max(map(len, titles), default=0) > 6 else 0,
         range=[-0.6, width - 0.4],
     )
     several = len({row[0] for row in y if row[1] is not None}) > 1
@@ -188,20 +199,48 @@ def _sized(figure: go.Figure, x: dict[Column, int], y: dict[Row, int]) -> go.Fig
         **plain,
         tickvals=list(y.values()),
         ticktext=[_row_title(row, several) for row in y],
+        title_standoff=14,
         range=[len(y) - 0.4, -0.6],
     )
+    height = 190 + max(22, min(44, 660 // max(1, len(y)))) * len(y)
     figure.update_layout(
-        height=170 + max(22, min(44, 660 // max(1, len(y)))) * len(y),
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
+        height=height,
+        margin={"t": 100},
+        title={"y": 1 - 30 / height, "yanchor": "middle"},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1 - 48 / height,
+            "yref": "container",
+            "yanchor": "top",
+        },
     )
+    _name_head_groups(figure, x)
     return figure
 
 
-def _column_title(column: Column) -> str:
-    name, head = column
-    if head is not None:
-        return str(head) if name == "attn" else label_text(f"{name} {head}")
-    return _TITLES.get(name) or label_text(name.replace("hook_", ""))
+def _name_head_groups(figure: go.Figure, x: dict[Column, int]) -> None:
+    """The mixer's name above its heads, where it is not plain self-attention alone."""
+    groups = list(dict.fromkeys(name for name, head in x if head is not None))
+    for name in groups if groups != ["attn"] else []:
+        places = [place for column, place in x.items() if column[0] == name and column[1] is not None]
+        middle = sum(places) / len(places)
+        figure.add_annotation(
+            x=middle, y=1, yref="paper", yanchor="bottom", text=label_text(name), showarrow=False
+        )
+
+
+def _column_titles(columns: list[Column]) -> list[str]:
+    """Head numbers, every second one where there are many; short names of the other sites."""
+    step = 1 if len(columns) <= 24 else 2 if len(columns) <= 48 else 4
+    titles = []
+    for name, head in columns:
+        if head is not None:
+            titles.append(str(head) if head % step == 0 else "")
+        else:
+            titles.append(_TITLES.get(name) or label_text(name.replace("hook_", "")))
+    return titles
 
 
 def _row_title(row: Row, several: bool) -> str:

@@ -41,8 +41,9 @@ def circuit_text(circuit: "Circuit") -> str:
 
 
 def read_circuit(path: str | Path) -> dict[str, Any]:
-    """The fields of the Circuit in a JSON file. Raises: BadFile when it is damaged, foreign or of another
-    schema.
+    """The fields of the Circuit in a JSON file.
+
+    Raises: BadFile when it is damaged, foreign or of another schema.
     """
     data = read_json(path, SCHEMA)
     try:

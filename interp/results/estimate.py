@@ -56,8 +56,9 @@ class Estimate:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Estimate":
-        """The Estimate that `to_dict` wrote. Raises: BadInput when a field is absent, unknown or of another
-        type.
+        """The Estimate that `to_dict` wrote.
+
+        Raises: BadInput when a field is absent, unknown or of another type.
         """
         data = dict(data)
         try:
@@ -87,9 +88,9 @@ def bootstrap_mean(
 ) -> Estimate:
     """The mean with a percentile bootstrap interval that resamples whole clusters.
 
-    Shapes: values [row]; clusters [row], labels of what is independent (template x content, image, seed).
-    The percentiles are expanded for few clusters (Student's t and n/(n-1)), without which 10 clusters cover
-    90 %, not 95.
+    Shapes: values [row]; clusters [row], labels of what is independent (template x content, image, seed). The
+    percentiles are expanded for few clusters (Student's t and n/(n-1)), without which 10 clusters cover 90 %,
+    not 95.
     Raises: BadInput for no rows, NaN or labels of another length.
     Paper: Davison and Hinkley 1997, section 3.8 (clusters); Hesterberg 2015, arXiv 1411.5279 (expanded
     percentiles).
@@ -200,11 +201,10 @@ def max_t(
     """p-values of "this node's mean is 0", adjusted so that the chance of any false alarm over all nodes is
     held.
 
-    Shapes: values [node, prompt], clusters [prompt] -> [node].
-    Signs of whole clusters are flipped, the same for all nodes, which keeps their correlation; step-down.
-    Assumes that effects are symmetric about 0 where there is none. With c clusters no p is below 2^(1-c); up
-    to the number of draws all sign patterns are enumerated and the test is exact, above it p >= 1 / (draws +
-    1).
+    Shapes: values [node, prompt], clusters [prompt] -> [node]. Signs of whole clusters are flipped, the same
+    for all nodes, which keeps their correlation; step-down. Assumes that effects are symmetric about 0 where
+    there is none. With c clusters no p is below 2^(1-c); up to the number of draws all sign patterns are
+    enumerated and the test is exact, above it p >= 1 / (draws + 1).
     Raises: BadInput for NaN or another shape.
     Paper: Westfall and Young 1993, algorithm 4.1; sign flips: Winkler et al. 2014, NeuroImage 92.
     """
@@ -232,8 +232,9 @@ def max_t(
 
 
 def _sign_flips(n: int, draws: int, seed: int) -> np.ndarray:
-    """Sign patterns [pattern, cluster], the data's own (all plus) first. All of them where they are few
-    enough.
+    """Sign patterns [pattern, cluster], the data's own (all plus) first.
+
+    All of them where they are few enough.
     """
     if n - 1 < 40 and 2 ** (n - 1) <= draws:
         # A pattern and its negative give the same |t|, so the first sign stays plus.

@@ -16,13 +16,16 @@ JSON_LIMIT = 64 * 2**20
 """Largest JSON file that is read, in bytes: a guard against a wrong file, far above any circuit of ours."""
 
 _ADVICE = {
-    errno.ENOSPC: "The disk is full: free some space or choose another folder, then run the same command
-    again.", errno.EDQUOT: "Your disk quota is used up: free some space or choose another folder, then run
-    again.", errno.EFBIG: "The file is larger than this disk or shell allows.", errno.EROFS: "The disk is
-    read-only: choose another folder.", errno.EACCES: "You may not write there: choose another folder.",
-    errno.EPERM: "You may not write there: choose another folder.", errno.ENOTDIR: "A part of the path is a
-    file, not a folder.", errno.EEXIST: "A part of the path is a file, not a folder.", errno.EISDIR: "There is
-    a folder of that name.", }
+    errno.ENOSPC: "The disk is full: free some space or choose another folder, then run again.",
+    errno.EDQUOT: "Your disk quota is used up: free some space or choose another folder, then run again.",
+    errno.EFBIG: "The file is larger than this disk or shell allows.",
+    errno.EROFS: "The disk is read-only: choose another folder.",
+    errno.EACCES: "You may not write there: choose another folder.",
+    errno.EPERM: "You may not write there: choose another folder.",
+    errno.ENOTDIR: "A part of the path is a file, not a folder.",
+    errno.EEXIST: "A part of the path is a file, not a folder.",
+    errno.EISDIR: "There is a folder of that name.",
+}
 
 
 def write_failed(path: Path, error: OSError) -> InterpError:
@@ -32,7 +35,10 @@ def write_failed(path: Path, error: OSError) -> InterpError:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents; an existing one is fine. Raises: InterpError when the system refuses."""
+    """Create a folder and its parents; an existing one is fine.
+
+    Raises: InterpError when the system refuses.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -40,7 +46,8 @@ def make_folder(path: Path) -> None:
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> Path:
-    """Write a whole file or leave what was there: temporary file beside it, flushed to disk, then renamed over it.
+    """Write a whole file or leave what was there: temporary file beside it, flushed to disk, then renamed
+    over it.
 
     Text is written as UTF-8. Missing parent folders are made. Returns the path.
     Raises: InterpError when the system refuses (full disk, no permission); no partial file is left behind.
@@ -48,7 +55,7 @@ def atomic_write(path: str | Path, content: bytes | str) -> Path:
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
     make_folder(path.parent)
-    # Through a link the file behind it is replaced, not the link. The name stays under the 255 bytes of most systems.
+    # Through a link the file behind it is replaced, not the link. Names of more than 255 bytes are refused.
     final = path.resolve()
     temporary = final.with_name(f".{final.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
@@ -71,7 +78,10 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def read_text(path: str | Path, limit: int = JSON_LIMIT) -> str:
-    """The text of a UTF-8 file. Raises: BadFile when it is absent, not a file, larger than `limit` bytes or not text."""
+    """The text of a UTF-8 file.
+
+    Raises: BadFile when it is absent, not a file, larger than `limit` bytes or not text.
+    """
     path = Path(path)
     try:
         if not path.is_file():

@@ -1,4 +1,6 @@
-"""The files inside a run directory: tables, figures, arrays, finished chunks and the report, each written wholly."""
+"""The files inside a run directory: tables, figures, arrays, finished chunks and the report, each written
+wholly.
+"""
 
 import io
 import re
@@ -47,7 +49,10 @@ class Folder:
             raise BadFile(f"{path}: damaged, not a table ({error})") from error
 
     def save_figure(self, name: str, figure: "go.Figure", html: bool = False) -> Path:
-        """figures/NAME.json; with `html` also NAME.html, one offline file of 5 MB. Returns the path of the JSON."""
+        """figures/NAME.json; with `html` also NAME.html, one offline file of 5 MB.
+
+        Returns the path of the JSON.
+        """
         path = self._file("figures", name, ".json")
         if html:
             from interp.results.report import figure_page
@@ -93,7 +98,10 @@ class Folder:
         return load_arrays(self._part(key))
 
     def save_part(self, key: str, arrays: Mapping[str, Any]) -> None:
-        """Keep the arrays of one finished chunk of work. A key is any text that names the chunk, kept short."""
+        """Keep the arrays of one finished chunk of work.
+
+        A key is any text that names the chunk, kept short.
+        """
         save_arrays(self._part(key), arrays, metadata={"key": key})
 
     def clear_parts(self) -> None:

@@ -1,17 +1,16 @@
 """Nodes and edges of a circuit, and the one place that writes and reads their names and short labels."""
 
+import operator
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from interp.results.errors import BadInput
 
 _SITE = re.compile(r"[^\s\[\]@,*]{1,200}")
 _NAME = re.compile(r"(?P<site>[^\[\]]+)(?:\[(?:head=(?P<head>\d+))?(?P<comma>,)?(?:pos=(?P<pos>-?\d+))?\])?")
 _IN_BLOCK = re.compile(r"(?P<stack>.*?\.)?blocks\.(?P<depth>0|[1-9]\d{0,5})\.(?P<rest>.+)")
-_PLAIN_STACK = re.compile(
-    r"(?:[A-Za-z_]+\.)*"
-)  # no digits, so that it cannot be taken for a depth in a label
+_PLAIN_STACK = re.compile(r"(?:[A-Za-z_]+\.)*")  # no digits: they would read as a depth in a label
 _LABEL = re.compile(
     r"(?P<stack>(?:[A-Za-z_]+\.)*)"
     r"(?:(?P<kind>MLP|ATTN|MIX)(?P<at>\d+)|L(?P<depth>\d+)(?:H(?P<head>\d+))?(?:\.(?P<rest>[^@\[\]]+))?)"
@@ -28,7 +27,8 @@ class Node:
     """One piece of a model: a site, and of that site one head and one position where they are given.
 
     A head counts from 0 along the site's head axis; a negative position counts from the last real token.
-    Raises: BadInput when the site is not one legal name (a wildcard, a space) or head and pos are not integers.
+    Raises: BadInput when the site is not one legal name (a wildcard, a space) or head and pos are not
+    integers.
     """
 
     site: str
@@ -38,10 +38,8 @@ class Node:
     def __post_init__(self) -> None:
         if not isinstance(self.site, str) or not _SITE.fullmatch(self.site):
             raise BadInput(f"{self.site!r:.80} is not the name of one site, such as blocks.3.attn.hook_z")
-        for name, lowest in (("head", 0), ("pos", -_LARGEST)):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or not lowest <= value <= _LARGEST):
-                raise BadInput(f"{name} of {self.site} is {value!r:.40}, not an integer from {lowest}")
+        object.__setattr__(self, "head", _whole(self.head, f"head of {self.site}", 0))
+        object.__setattr__(self, "pos", _whole(self.pos, f"pos of {self.site}", -_LARGEST))
 
     @property
     def name(self) -> str:
@@ -53,7 +51,7 @@ class Node:
 
     @property
     def label(self) -> str:
-        """Short label: L3H5, L3H5.q, MLP3, encoder.L0H1, L2.mixer.hook_state, L3H5@-1; the name where none is fixed."""
+        """Short label: L3H5, L3H5.q, MLP3, encoder.L0H1, L2.mixer.hook_state, L3H5@-1; else the name."""
         match = _IN_BLOCK.fullmatch(self.site)
         if match is None or not _PLAIN_STACK.fullmatch(match["stack"] or ""):
             return self.name
@@ -90,7 +88,7 @@ class Node:
 
     @classmethod
     def from_label(cls, label: str) -> "Node":
-        """The node with this short label, or with this full name. Raises: BadInput."""
+        """The node with this short label, or with this full name: what a person types. Raises: BadInput."""
         match = _LABEL.fullmatch(label)
         if match is None:
             return cls.parse(label)
@@ -116,6 +114,19 @@ class Edge(NamedTuple):
         if len(ends) != 2:
             raise BadInput(f"{name!r:.80} is not an edge, such as hook_embed -> output")
         return cls(Node.parse(ends[0]), Node.parse(ends[1]), score)
+
+
+def _whole(value: Any, what: str, lowest: int) -> int | None:
+    """An index as a plain int: numpy and torch integers are welcome, True and 3.0 are mistakes."""
+    if value is None:
+        return None
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not lowest <= number <= _LARGEST:
+        raise BadInput(f"{what} is {value!r:.40}, not an integer from {lowest}")
+    return number
 
 
 def _short(depth: str, rest: str, head: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Values reduced to what JSON and TOML can hold, and a writer for TOML (the standard library only reads it)."""
+"""Values reduced to what JSON and TOML can hold, and a TOML writer (the standard library only reads it)."""
 
 import dataclasses
 import json
@@ -18,11 +18,13 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def to_plain(value: Any, where: str = "value", *, _depth: int = 0) -> Any:
-    """The same value out of dicts with text keys, lists, text, 64-bit integers, finite floats, booleans and None.
+    """The same value out of dicts with text keys, lists, text, 64-bit integers, finite floats, booleans and
+    None.
 
-    Tuples become lists; paths become text; dataclasses, Estimates, numpy and torch numbers and arrays are opened.
-    Applied twice it changes nothing more, so what is saved and read again compares equal.
-    Raises: BadInput naming the place (`where`) of a NaN, an infinity, a key that is not text or any other object.
+    Tuples become lists; paths become text; dataclasses, Estimates, numpy and torch numbers and arrays are
+    opened. Applied twice it changes nothing more, so what is saved and read again compares equal.
+    Raises: BadInput naming the place (`where`) of a NaN, an infinity, a key that is not text or any other
+    object.
     """
     if _depth > _DEEPEST:
         raise BadInput(f"{where} is nested deeper than {_DEEPEST} levels")
@@ -83,16 +85,20 @@ def _float(value: float, where: str) -> float:
 
 
 def without_none(value: Any) -> Any:
-    """The same plain value with None entries of tables left out: TOML has no null, an absent key means "not set"."""
+    """The same plain value with None entries of tables left out: TOML has no null, an absent key means "not
+    set".
+    """
     if isinstance(value, dict):
         return {key: without_none(item) for key, item in value.items() if item is not None}
     return [without_none(item) for item in value] if isinstance(value, list) else value
 
 
 def toml_text(table: Mapping[str, Any]) -> str:
-    """A TOML document such that `tomllib.loads` gives the table back; scalars first, then one [section] a sub-table.
+    """A TOML document such that `tomllib.loads` gives the table back; scalars first, then one [section] a
+    sub-table.
 
-    None entries of tables are left out. Raises: BadInput for a None inside a list or anything `to_plain` refuses.
+    None entries of tables are left out. Raises: BadInput for a None inside a list or anything `to_plain`
+    refuses.
     """
     return "\n".join(_section(without_none(to_plain(table, "config")), ())).lstrip("\n") + "\n"
 

@@ -22,6 +22,14 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 DIVERGING = [[0.0, ORANGE], [0.25, "#fdb863"], [0.5, "#ffffff"], [0.75, "#92c5de"], [1.0, BLUE]]
 """Orange below zero, white at zero, blue above."""
 SEQUENTIAL = [[0.0, "#f7fbff"], [0.35, "#9ecae1"], [0.7, "#2171b5"], [1.0, "#08306b"]]
+FIGURE_CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "toImageButtonOptions": {"format": "svg"},
+}
+"""Give this as `config` wherever a figure is shown: by default plotly 7 has a button that uploads data."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _AXIS = {
     "gridcolor": "#e6e9ee",
@@ -51,7 +59,7 @@ def styled(figure: go.Figure, *, title: str = "", x_title: str = "", y_title: st
         font={"family": _FONT, "size": 13, "color": "#1f2733"},
         paper_bgcolor="#ffffff",
         plot_bgcolor="#ffffff",
-        margin={"l": 64, "r": 24, "t": 56 if title else 24, "b": 56},
+        margin={"l": 64, "r": 24, "t": 56 if title else 24, "b": 56 if x_title else 36},
         hoverlabel={"bgcolor": "#ffffff", "font": {"color": "#1f2733"}},
         colorway=list(LINES),
     )
@@ -72,7 +80,9 @@ def curve_with_band(
     y_title: str = "",
     figure: go.Figure | None = None,
 ) -> go.Figure:
-    """A curve with the band from low to high, or one more curve in `figure`. All [point]; without low and high no band.
+    """A curve with the band from low to high, or one more curve in `figure`.
+
+    All [point]; without low and high no band.
 
     Returns the figure. Raises: BadInput when the lengths differ.
     """
@@ -115,10 +125,13 @@ def heatmap(
     x_title: str = "",
     y_title: str = "",
 ) -> go.Figure:
-    """A grid of values [row, column], first row on top, with the labels of columns x and rows y. NaN stays empty.
+    """A grid of values [row, column], first row on top, with the labels of columns x and rows y.
 
-    Diverging: from -largest to +largest with white at exactly 0; else from 0 (or the least value) up. `largest`
-    defaults to the largest |value|; give it to make two figures comparable. Raises: BadInput for wrong lengths.
+    NaN stays empty.
+
+    Diverging: from -largest to +largest with white at exactly 0; else from 0 (or the least value) up.
+    `largest` defaults to the largest |value|; give it to make two figures comparable. Raises: BadInput for
+    wrong lengths.
     """
     table = numbers(values)
     x = range(table.shape[-1]) if x is None else x
@@ -189,13 +202,16 @@ def forest(estimates: Mapping[str, Estimate], *, title: str = "", x_title: str =
 
 
 def max_size(values: np.ndarray) -> float:
-    """Largest |value| that is not NaN, or 1 where all are 0 or absent: half the range of a diverging scale."""
+    """Largest finite |value|, or 1 where all are 0 or absent: half the range of a diverging scale."""
     known = np.abs(values[np.isfinite(values)])
     return float(known.max()) if known.size and known.max() > 0 else 1.0
 
 
 def ticks(labels: Sequence[str], most: int = 64) -> dict[str, Any]:
-    """Axis settings that put labels at 0, 1, ...; every second, third ... one where there are more than `most`."""
+    """Axis settings that put labels at 0, 1, ...; every second, third ...
+
+    one where there are more than `most`.
+    """
     step = -(-len(labels) // most) if labels else 1
     places = list(range(0, len(labels), step))
     return {"tickmode": "array", "tickvals": places, "ticktext": [labels[i] for i in places]}

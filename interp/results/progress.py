@@ -21,8 +21,8 @@ _sink: ContextVar[Sink | None] = ContextVar("interp_progress", default=None)
 def use_progress(callback: Sink) -> Iterator[None]:
     """Inside, every `progress` loop reports to `callback` instead of a bar: at 0, and after each item.
 
-    An exception from the callback ends the loop, which is how an app cancels. Holds for this thread (or task) only:
-    a worker thread enters it itself.
+    An exception from the callback ends the loop, which is how an app cancels. Holds for this thread (or task)
+    only: a worker thread enters it itself.
     """
     token = _sink.set(callback)
     try:
@@ -32,7 +32,10 @@ def use_progress(callback: Sink) -> Iterator[None]:
 
 
 def progress(iterable: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """The items, unchanged, while the loop over them is shown with its time left. `total` defaults to the length."""
+    """The items, unchanged, while the loop over them is shown with its time left.
+
+    `total` defaults to the length.
+    """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     sink = _sink.get()
@@ -63,7 +66,7 @@ def _drawn(iterable: Iterable[Item], description: str, total: int | None) -> Ite
 
 
 class _Display:
-    """The one live display of this process: a terminal holds one, so loops inside loops add their line to it."""
+    """The one live display of this process: a terminal holds one, so inner loops add their line to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

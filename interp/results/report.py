@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _MOST_ROWS = 200
-_FIGURE_CONFIG = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}}
 # The browser itself then refuses any request, whatever a figure or a text holds.
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: heading, paragraphs (a blank line starts a new one), and a table, alone or beside a figure.
+    """A part of a report: heading, paragraphs (a blank line starts a new one), and a table, alone or beside a
+    figure.
 
     Raises: BadInput for a figure without its table: not every reader sees a figure.
     """
@@ -38,7 +41,10 @@ class Section:
 
 
 def report_html(title: str, sections: Sequence[Section]) -> str:
-    """The whole page. Everything from data is escaped; plotly.js (5 MB) is in it once, if there is a figure."""
+    """The whole page.
+
+    Everything from data is escaped; plotly.js (5 MB) is in it once, if there is a figure.
+    """
     figures = any(section.figure is not None for section in sections)
     parts = [_section(section, i) for i, section in enumerate(sections)]
     links = "".join(
@@ -80,11 +86,15 @@ def _section(section: Section, number: int) -> str:
     table = "" if section.table is None else _table(section.table, section.heading)
     if section.figure is not None:
         drawn = _figure(section.figure, f"figure-{number}")
-        table = f'<div class="pair"><div class="figure" role="img" aria-label="{heading}">{drawn}</div>{table}</div>'
-    return f'<section id="section-{number}">\n<h2>{heading}</h2>\n{"".join(paragraphs)}\n{table}\n{note}</section>'
+        drawn = f'<div class="figure" role="group" aria-label="Figure: {heading}">{drawn}</div>'
+        table = f'<div class="pair">{drawn}{table}</div>'
+    inside = "\n".join([f"<h2>{heading}</h2>", *paragraphs, table, note])
+    return f'<section id="section-{number}">\n{inside}\n</section>'
 
 
 def _figure(figure: "go.Figure", name: str) -> str:
+    from interp.results.plots import FIGURE_CONFIG
+
     # A copy: the page decides the width, the figure object stays as it was.
     copy = type(figure)(figure).update_layout(width=None, autosize=True)
     height = copy.layout.height or 420
@@ -93,7 +103,7 @@ def _figure(figure: "go.Figure", name: str) -> str:
         include_plotlyjs=False,
         div_id=name,
         default_height=f"{height}px",
-        config=_FIGURE_CONFIG,
+        config=FIGURE_CONFIG,
     )
 
 
@@ -120,10 +130,10 @@ def _table(frame: "pd.DataFrame", caption: str) -> str:
         if len(frame) > len(shown)
         else ""
     )
-    label = html.escape(f"Table: {caption}")
+    label, body = html.escape(f"Table: {caption}"), "\n".join(rows)
     return (
-        f'<div class="table" tabindex="0" role="region" aria-label="{label}">\n<table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{chr(10).join(rows)}\n</tbody>\n</table>\n{more}</div>"
+        f'<div class="table" tabindex="0" role="region" aria-label="{label}">\n'
+        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n{more}</div>"
     )
 
 

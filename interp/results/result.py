@@ -15,7 +15,7 @@ class Result(Protocol):
     """A small frozen dataclass that can be read as a table, seen as a figure and kept in a run directory."""
 
     def frame(self) -> "pd.DataFrame":
-        """Tidy table, one row a cell or item, columns named; units in `.attrs["units"]` where there are any."""
+        """Tidy table, one row a cell or item, columns named; units, if any, in `.attrs["units"]`."""
         ...
 
     def figure(self) -> "go.Figure":

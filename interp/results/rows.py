@@ -33,7 +33,8 @@ def one_number_a_row(values: Any, name: str) -> np.ndarray:
 
 
 def cluster_numbers(clusters: Any, n: int) -> np.ndarray:
-    """Cluster number of each of n rows, from 0 in the order they first appear; each row its own without labels.
+    """Cluster number of each of n rows, from 0 in the order they first appear; each row its own without
+    labels.
 
     Raises: BadInput when there is not one hashable label a row.
     """

@@ -39,10 +39,13 @@ _FIELDS = {
 
 
 class Run(Folder):
-    """One run directory, open. Made by `Run.create` (to write) or `Run.open` (to read, and to add tables later).
+    """One run directory, open.
 
-    Used as a context it ends itself: done, failed with the reason, or interrupted (Ctrl-C). A run whose process was
-    killed reads as interrupted too. Every write is whole or absent; a full disk is an InterpError.
+    Made by `Run.create` (to write) or `Run.open` (to read, and to add tables later).
+
+    Used as a context it ends itself: done, failed with the reason, or interrupted (Ctrl-C). A run whose
+    process was killed reads as interrupted too. Every write is whole or absent; a full disk is an
+    InterpError.
     """
 
     def __init__(self, path: Path, state: dict[str, Any], lock: Lock | None = None) -> None:
@@ -56,10 +59,13 @@ class Run(Folder):
     def create(
         cls, out: str | Path, command: str, config: Mapping[str, Any], seed: int, *, resume: bool = False
     ) -> Self:
-        """Start a run in the folder `out`, new or empty. With `resume`, go on with an unfinished one found there.
+        """Start a run in the folder `out`, new or empty.
+
+        With `resume`, go on with an unfinished one found there.
 
         `config` is the resolved configuration, plain values (see `to_plain`); a None means "not set".
-        Raises: BadInput when the folder holds other things or another run, or one that another process is writing.
+        Raises: BadInput when the folder holds other things or another run, or one that another process is
+        writing.
         """
         path = Path(out)
         settings = {"command": command, "config": without_none(to_plain(config, "config")), "seed": int(seed)}
@@ -112,9 +118,8 @@ class Run(Folder):
             raise BadInput(f"{path} already holds a run ({found.command}, {found.status}): {advice}")
         there = {"command": found.command, "config": found.config, "seed": found.seed}
         if there != settings:
-            raise BadInput(
-                f"{path} holds a run of other settings ({_difference(there, settings)}): choose another folder"
-            )
+            differs = _difference(there, settings)
+            raise BadInput(f"{path} holds a run of other settings ({differs}): choose another folder")
         found._lock = Lock.take(path)
         found._state |= {"status": "running", "reason": None, "ended": None, "versions": versions()}
         found._write_state()
@@ -144,7 +149,9 @@ class Run(Folder):
 
     @property
     def status(self) -> str:
-        """running, done, failed or interrupted; a run still marked running whose process is gone is interrupted."""
+        """running, done, failed or interrupted; a run still marked running whose process is gone is
+        interrupted.
+        """
         status = self._state["status"]
         return (
             "interrupted"
@@ -154,7 +161,9 @@ class Run(Folder):
 
     @property
     def info(self) -> dict[str, Any]:
-        """A copy of result.json: reason, versions, timings in seconds, peak memory in bytes, model_hash, summary."""
+        """A copy of result.json: reason, versions, timings in seconds, peak memory in bytes, model_hash,
+        summary.
+        """
         return json.loads(json.dumps(self._state)) | {"status": self.status}
 
     @property
@@ -194,7 +203,9 @@ class Run(Folder):
             timings[name] = timings.get(name, 0.0) + time.monotonic() - begun
 
     def checkpoint(self, key: str, arrays: Mapping[str, Any]) -> None:
-        """Keep one finished chunk of work, so that a killed run goes on after it: `completed(key)`, `part(key)`."""
+        """Keep one finished chunk of work, so that a killed run goes on after it: `completed(key)`,
+        `part(key)`.
+        """
         self.save_part(key, arrays)
         self._write_state()  # so that the time spent is known even if the run is killed later
 

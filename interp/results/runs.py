@@ -19,8 +19,9 @@ _DEEPEST = 4
 def list_runs(root: str | Path) -> "pd.DataFrame":
     """One row a run in `root` or up to four folders below it, newest first.
 
-    Columns: run (folder relative to root), status (with "damaged" for a result.json that cannot be read), command,
-    model, task (from the configuration, None where it has none), seed, started (UTC), seconds, reason.
+    Columns: run (folder relative to root), status (with "damaged" for a result.json that cannot be read),
+    command, model, task (from the configuration, None where it has none), seed, started (UTC), seconds,
+    reason.
     Raises: BadInput when `root` is not a folder.
     """
     import pandas as pd

@@ -24,7 +24,10 @@ def save_arrays(
 
 
 def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file by name. Raises: BadFile when it is absent, damaged or of another format."""
+    """The arrays of a safetensors file by name.
+
+    Raises: BadFile when it is absent, damaged or of another format.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -1,0 +1,45 @@
+"""Random circuits of the same size at the same depths: what a circuit must beat."""
+
+from collections import defaultdict
+
+import numpy as np
+
+from interp.results import Node
+
+
+def matched_circuits(circuit: list[Node], universe: list[Node], draws: int, seed: int) -> list[list[Node]]:
+    """Random circuits with as many nodes of each site as `circuit` has (so: the same depths and kinds).
+
+    Where a site has one node only (an MLP), it is exchanged with those of its kind at any depth.
+    """
+    generator = np.random.default_rng(seed)
+    pools = _pools(universe)
+    wanted: dict[str, int] = defaultdict(int)
+    for node in circuit:
+        wanted[_pool_of(node, pools)] += 1
+    found = []
+    for _ in range(draws):
+        drawn = []
+        for pool, count in wanted.items():
+            drawn += [pools[pool][i] for i in generator.choice(len(pools[pool]), count, replace=False)]
+        found.append(drawn)
+    return found
+
+
+def _kind(node: Node) -> str:
+    return node.site.rsplit("blocks.", 1)[-1].split(".", 1)[-1]
+
+
+def _pools(universe: list[Node]) -> dict[str, list[Node]]:
+    """Nodes by site; sites with a single node are pooled by kind."""
+    by_site: dict[str, list[Node]] = defaultdict(list)
+    for node in universe:
+        by_site[node.site].append(node)
+    pools: dict[str, list[Node]] = defaultdict(list)
+    for site, members in by_site.items():
+        pools[site if len(members) > 1 else _kind(members[0])] += members
+    return pools
+
+
+def _pool_of(node: Node, pools: dict[str, list[Node]]) -> str:
+    return node.site if node.site in pools else _kind(node)

@@ -1,0 +1,56 @@
+"""Faithfulness against size, and the smallest circuit that holds."""
+
+import numpy as np
+import pandas as pd
+
+from interp.discovery.runs import Circuits, sizes
+from interp.results import BadInput, Node, bootstrap_ratio
+
+# Sizes, as shares of all nodes, of the Mechanistic Interpretability Benchmark (Mueller 2025, 2504.13151)
+MIB_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def faithfulness(cut: np.ndarray, empty: np.ndarray, full: np.ndarray, clusters, seed: int = 0):
+    """F(C) = (E m(C) - E m(empty)) / (E m(M) - E m(empty)): a ratio of means with its interval, never clipped.
+
+    Raises BadInput where the interval of the denominator contains 0.
+    """
+    return bootstrap_ratio(cut - empty, full - empty, clusters, seed=seed)
+
+
+def faithfulness_curve(circuits: Circuits, ranking, part) -> pd.DataFrame:
+    """One row a size k of the prefix of `ranking`: k, faithfulness, low, high, metric."""
+    grid = sizes(len(ranking))
+    values = circuits.keep([ranking[:k] for k in grid])
+    rows = []
+    for k, value in zip(grid, values):
+        f = faithfulness(value, circuits.empty, circuits.full, part.clusters)
+        rows.append({"k": k, "faithfulness": f.value, "low": f.low, "high": f.high, "metric": float(value.mean())})
+    return pd.DataFrame(rows)
+
+
+def smallest_within(curve: pd.DataFrame, within: tuple[float, float]) -> int:
+    """Smallest k from which on all faithfulness values lie in `within`."""
+    low, high = within
+    if not low < high:
+        raise BadInput(f"within is {within}; give two rising numbers, such as (0.8, 1.2)")
+    inside = curve["faithfulness"].between(low, high).to_numpy()
+    outside = np.flatnonzero(~inside)
+    row = outside[-1] + 1 if len(outside) else 0
+    return int(curve["k"].iloc[min(row, len(curve) - 1)])
+
+
+def mib_integrals(circuits: Circuits, scores: dict[Node, float]) -> dict[str, float]:
+    """CPR (area under faithfulness, nodes by signed score) and CMD (area of |1 - F|, nodes by |score|) on MIB's grid.
+
+    Both integrate over the share of nodes kept from 0.001 to 1, by trapezoids. Paper: Mueller 2025 (2504.13151).
+    """
+    n = len(scores)
+    counts = [max(1, round(share * n)) for share in MIB_SHARES]
+    scale = circuits.full.mean() - circuits.empty.mean()
+    areas = {}
+    for name, key in (("CPR", lambda node: -scores[node]), ("CMD", lambda node: -abs(scores[node]))):
+        order = sorted(scores, key=key)
+        f = (circuits.keep([order[:k] for k in counts]).mean(1) - circuits.empty.mean()) / scale
+        areas[name] = float(np.trapezoid(f if name == "CPR" else np.abs(1 - f), MIB_SHARES))
+    return areas

@@ -1,0 +1,98 @@
+"""`discover`: score nodes on one part of the prompts, choose the circuit's size on another."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from interp.discovery.auto import AUTO_EXACT, auto_scores
+from interp.discovery.curve import faithfulness_curve, smallest_within
+from interp.discovery.nodes import nodes as all_nodes
+from interp.discovery.nodes import source
+from interp.discovery.runs import Circuits
+from interp.effects import RULE_SETS, effects, rule_set
+from interp.hooks import Counterfactual, HookedModel
+from interp.results import BadInput, Circuit, Node
+from interp.results.environment import peak_memory
+
+WITHIN = (0.8, 1.2)
+METHODS = {
+    "auto": "exact up to the budget, else a shortlist confirmed exactly, with a bound on what was missed",
+    **{name: rules.computes for name, rules in RULE_SETS.items()},
+    "random": "a control: seeded random scores",
+}
+
+
+def discover(
+    model: HookedModel,
+    task,
+    method: str = "auto",
+    *,
+    nodes: Sequence[Node] | None = None,
+    positions: Sequence[int] | None = None,
+    budget: int = AUTO_EXACT,
+    within: tuple[float, float] = WITHIN,
+    seed: int = 0,
+    rows: int | None = None,
+    done=None,
+) -> Circuit:
+    """The circuit of a task: nodes ranked by their mean effect on the metric, cut to the smallest that suffices.
+
+    Scores come from the task's `discover` prompts with `method` ("auto", a rule set, "random"); the size is the
+    smallest C such that C and all larger prefixes of the ranking stay within `within` faithfulness on the `select`
+    prompts. Nothing of the `test` prompts is looked at: that is what `evaluate` is for. Sources are put at the task's
+    counterfactual. `provenance` keeps the ranking's cost, the curve and the bound of "auto".
+    Raises BadInput for an unknown method or too few prompts, before any long work.
+    """
+    start = time.perf_counter()
+    universe = list(nodes) if nodes is not None else all_nodes(model, positions)
+    scored, facts = _scores(model, task, method, universe, budget, seed, rows, done)
+    scores = dict(zip(universe, scored.tolist()))
+    whole = Circuit.from_scores(model.name, task.name, method, scores)
+    curve = faithfulness_curve(Circuits(model, task.part("select"), universe, rows), whole.nodes, task.part("select"))
+    k = smallest_within(curve, within)
+    provenance = {
+        "seed": seed, "split": {name: int(len(index)) for name, index in task.split.items()},
+        "baseline": "counterfactual", "metric": type(task.metric).__name__, "unit": getattr(task.metric, "unit", ""),
+        "within": list(within), "universe": len(universe), "curve": curve.to_dict("list"),
+        "seconds": round(time.perf_counter() - start, 2), "memory": peak_memory(), **facts,
+    }
+    return Circuit.from_scores(model.name, task.name, method, scores, k, provenance=provenance)
+
+
+def _scores(model, task, method, universe, budget, seed, rows, done):
+    """(score per node [node], facts about how they were computed)."""
+    if method not in METHODS:
+        rule_set(method)  # raises with the nearest name
+        raise BadInput(f"there is no method {method!r}")
+    part = task.part("discover")
+    baseline = Counterfactual(part.corrupt)
+    sources = [source(n) for n in universe]
+    if method == "random":
+        return np.random.default_rng(seed).standard_normal(len(universe)), {"forwards": 0.0}
+    if method == "auto":
+        return auto_scores(
+            model, part, sources, baseline=baseline, budget=budget, seed=seed, rows=rows, done=done
+        )
+    found = effects(model, part.clean, sources, part.metric, method, baseline=baseline, rows=rows, done=done)
+    return found.values.double().mean(1).numpy(), {
+        "forwards": found.cost["forwards"], "limits": rule_set(method).limits,
+    }
+
+
+def head_by_head(model: HookedModel, task, nodes: Sequence[Node]) -> np.ndarray:
+    """The oracle: one plain forward per node and prompt, [node, prompt]. Slow, and nothing to be wrong in it."""
+    from interp.hooks import Patch
+    from interp.hooks.baselines import rows as take
+
+    effects_ = np.zeros((len(nodes), len(task)))
+    for b in range(len(task)):
+        x, metric = take(task.clean, slice(b, b + 1)), task.metric.rows([b])
+        other = model.read(take(task.corrupt, slice(b, b + 1)), list({n.site for n in nodes}))
+        with torch.no_grad():
+            clean = float(metric(model(x)))
+            for i, node in enumerate(nodes):
+                with model.edit(Patch(node.site, other[node.site], head=node.head, pos=node.pos)):
+                    effects_[i, b] = clean - float(metric(model(x)))
+    return effects_

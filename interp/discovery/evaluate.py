@@ -1,0 +1,154 @@
+"""`evaluate`: a circuit on prompts that neither its scores nor its size have seen."""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from interp.discovery import checks
+from interp.discovery.controls import matched_circuits
+from interp.discovery.curve import faithfulness, faithfulness_curve, mib_integrals
+from interp.discovery.nodes import nodes as all_nodes
+from interp.discovery.runs import Circuits
+from interp.hooks import HookedModel
+from interp.results import BadInput, Circuit, Estimate, bootstrap_mean
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+LEADING = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Held-out evidence for a circuit. Metric values in `unit`; tables as their functions in `checks` describe."""
+
+    circuit: Circuit
+    unit: str
+    full: Estimate
+    empty: Estimate
+    faithfulness: Estimate
+    necessity: Estimate
+    curve: pd.DataFrame
+    random: np.ndarray
+    random_p: float
+    completeness: dict
+    integrals: dict
+    directions: pd.DataFrame
+    grouped: pd.DataFrame
+    pairs: pd.DataFrame
+    minimal: pd.DataFrame
+    truth: dict = field(default_factory=dict)
+    cost: dict = field(default_factory=dict)
+
+    def frame(self) -> pd.DataFrame:
+        """One row a statistic: name, value, low, high, note."""
+        random = np.quantile(self.random, [0.025, 0.5, 0.975]) if len(self.random) else [np.nan] * 3
+        rows: list[dict[str, Any]] = [
+            {"statistic": name, "value": e.value, "low": e.low, "high": e.high, "note": note}
+            for name, e, note in (
+                ("metric, whole model", self.full, self.unit),
+                ("metric, nothing but the rest", self.empty, "every node at its counterfactual"),
+                ("faithfulness", self.faithfulness, "1: the circuit alone does what the model does"),
+                ("necessity", self.necessity, "share of the behaviour that removing the circuit takes away"),
+            )
+        ]
+        rows.append({"statistic": "faithfulness of random circuits", "value": random[1], "low": random[0],
+                     "high": random[2], "note": f"{len(self.random)} draws of the same size and depths; as near to 1 as "
+                     f"the circuit: p = {self.random_p:.3g}"})
+        rows.append({"statistic": "completeness gap, largest", "value": self.completeness["largest"],
+                     "low": np.nan, "high": np.nan, "note": f"mean {self.completeness['mean']:.3g}; "
+                     f"worst K: {', '.join(self.completeness['worst'][:6]) or 'none'}"})
+        rows += [{"statistic": k, "value": v, "low": np.nan, "high": np.nan, "note": "MIB grid"}
+                 for k, v in self.integrals.items()]
+        rows += [{"statistic": k, "value": v, "low": np.nan, "high": np.nan, "note": "against the known truth"}
+                 for k, v in self.truth.items()]
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "go.Figure":
+        """Faithfulness against size on held-out prompts, the chosen size and the random circuits marked."""
+        from interp.discovery.figures import curve_figure
+
+        return curve_figure(self)
+
+    def save(self, run) -> None:
+        """Tables and figures into a run directory."""
+        run.save_views("evaluation", self)
+        for name in ("curve", "directions", "grouped", "pairs", "minimal"):
+            run.save_table(name, getattr(self, name))
+
+
+def evaluate(
+    model: HookedModel, circuit: Circuit, task, *, part: str = "test", draws: int = 200, leading: int = LEADING,
+    truth: Circuit | None = None, seed: int = 0, rows: int | None = None,
+) -> Evaluation:
+    """Faithfulness, necessity, completeness, minimality, MIB integrals and matched random circuits on held-out prompts.
+
+    The universe of removable nodes is the circuit's scored candidates. `truth` adds AUPRC, AUROC and F1 against a known
+    circuit. Raises BadInput for a circuit of another model's sites, or where the model and its emptied version do
+    not differ on this metric (their ratio has no meaning).
+    """
+    start = time.perf_counter()
+    universe = list(circuit.scores) or all_nodes(model)
+    for node in universe:
+        model.site(node.site)
+    held = task.part(part)
+    if not circuit.nodes:
+        raise BadInput("the circuit is empty: nothing to evaluate")
+    circuits = Circuits(model, held, universe, rows)
+    members = list(circuit.nodes)
+    cut = circuits.keep([members])[0]
+    found = faithfulness(cut, circuits.empty, circuits.full, held.clusters, seed)
+    without = circuits.remove([members])[0]
+    necessity = faithfulness(circuits.full - without + circuits.empty, circuits.empty, circuits.full, held.clusters, seed)
+    drawn = matched_circuits(members, universe, draws, seed)
+    scale = circuits.full.mean() - circuits.empty.mean()
+    random_values = circuits.keep(drawn).mean(1) if draws else np.zeros(0)
+    random = (random_values - circuits.empty.mean()) / scale
+    near = np.abs(1 - random) <= abs(1 - found.value)
+    top = members[:leading]
+    return Evaluation(
+        circuit=circuit, unit=getattr(task.metric, "unit", ""),
+        full=bootstrap_mean(circuits.full, held.clusters), empty=bootstrap_mean(circuits.empty, held.clusters),
+        faithfulness=found, necessity=necessity,
+        curve=faithfulness_curve(circuits, Circuit.from_scores("", "", "", circuit.scores).nodes, held),
+        random=random, random_p=(1 + int(near.sum())) / (1 + len(random)),
+        completeness=checks.completeness(circuits, members, draws=10, greedy=3 if len(members) <= 40 else 0, seed=seed),
+        integrals=mib_integrals(circuits, circuit.scores),
+        directions=checks.both_directions(model, held, top, circuits),
+        grouped=checks.grouped_removal(circuits, top, held),
+        pairs=checks.pair_interactions(circuits, top, held),
+        minimal=checks.minimality(circuits, members[:40], _random_additions(circuits, drawn[:50], universe, seed)),
+        truth=against_truth(circuit, truth) if truth is not None else {},
+        cost={"forwards": circuits.forwards, "seconds": round(time.perf_counter() - start, 2)},
+    )
+
+
+def _random_additions(circuits: Circuits, drawn, universe, seed: int) -> np.ndarray:
+    """|m(R + v) - m(R)| for random circuits R and random nodes v outside them: what a useless node adds."""
+    generator = np.random.default_rng(seed + 1)
+    pairs = []
+    for r in drawn:
+        outside = [n for n in universe if n not in set(r)]
+        if outside:
+            pairs.append((r, [*r, outside[int(generator.integers(len(outside)))]]))
+    if not pairs:
+        return np.zeros(0)
+    before, after = circuits.keep([p[0] for p in pairs]), circuits.keep([p[1] for p in pairs])
+    return np.abs(after.mean(1) - before.mean(1))
+
+
+def against_truth(circuit: Circuit, truth: Circuit) -> dict[str, float]:
+    """Node AUPRC and AUROC over the full sweep of |score|, and F1 of the members, against a known circuit."""
+    from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+    names = list(circuit.scores)
+    label = np.array([n in set(truth.nodes) for n in names])
+    if label.all() or not label.any():
+        raise BadInput("the truth contains all or none of the scored nodes; precision and recall need both kinds")
+    score = np.abs([circuit.scores[n] for n in names])
+    member = np.array([n in set(circuit.nodes) for n in names])
+    return {"AUPRC": float(average_precision_score(label, score)), "AUROC": float(roc_auc_score(label, score)),
+            "F1": float(f1_score(label, member))}

@@ -1,0 +1,43 @@
+"""The report of a discovery: the circuit, its held-out evidence, and what the evidence cannot say."""
+
+import pandas as pd
+
+from interp.discovery.evaluate import Evaluation
+from interp.results.report import Section
+
+
+def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[Section]:
+    """Sections for `run.save_report`: verdict, circuit, curve, single and grouped effects, pairs, how it was done."""
+    circuit, f = evaluation.circuit, evaluation.faithfulness
+    p = circuit.provenance
+    verdict = (
+        f"{len(circuit.nodes)} of {len(circuit.scores)} nodes keep {f} of what {circuit.model} does on {circuit.task}, "
+        f"measured on prompts that were used neither for the scores nor for the size. Random circuits of the same size "
+        f"at the same depths: median {pd.Series(evaluation.random).median():.3g}, p = {evaluation.random_p:.3g}.\n\n"
+        "Faithfulness is (E m(C) - E m(empty)) / (E m(M) - E m(empty)): 1 means that the circuit alone does what the "
+        "model does, everything else being at the counterfactual prompts' activations."
+    )
+    how = pd.DataFrame(
+        [{"what": key, "value": str(value)} for key, value in p.items() if key != "curve"]
+        + [{"what": f"evaluation {key}", "value": str(value)} for key, value in evaluation.cost.items()]
+    )
+    found = [
+        Section("What was found", verdict, evaluation.frame()),
+        Section("The circuit", "Every node's mean effect on the metric (discover prompts); members outlined.",
+                circuit.frame(candidates=True).head(60), circuit.figure()),
+        Section("Faithfulness against size", "", evaluation.curve, evaluation.figure(),
+                note="Bands are 95 % cluster-bootstrap intervals over prompts."),
+        Section("Both directions", "Removing one node (noising) and restoring one alone (denoising). Noising hides "
+                "backups, denoising hides nodes that only work together.", evaluation.directions),
+        Section("Grouped removal", "Leading nodes removed together, against the sum of their single effects: where "
+                "together is far larger, they stand in for each other and a single knock-out shows nothing.",
+                evaluation.grouped),
+        Section("Pairs", "Interaction e_ab - e_a - e_b: above zero, each backs the other up; below, both are needed "
+                "for the same effect.", evaluation.pairs.head(20)),
+        Section("Does every member earn its place", "What removing one member from the circuit changes, against what "
+                "random nodes add to random circuits.", evaluation.minimal),
+        Section("How it was done", "", how),
+    ]
+    if audit is not None:
+        found.insert(1, Section("The prompts", "What was checked about the task before anything was scored.", audit))
+    return found

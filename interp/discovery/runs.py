@@ -1,0 +1,65 @@
+"""Running a model with only a circuit intact: everything else at the task's counterfactual."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from interp.discovery.nodes import source
+from interp.effects import effects
+from interp.hooks import Counterfactual, HookedModel
+from interp.results import Node
+
+
+class Circuits:
+    """Metric values of a model cut down to sets of nodes, on one part of a task.
+
+    `universe` is what can be removed; anything outside it (embeddings, norms) always stays. `full` and `empty` are the
+    metric with nothing and with all of the universe removed, [batch].
+    """
+
+    def __init__(self, model: HookedModel, part, universe: Sequence[Node], rows: int | None = None):
+        self.model, self.part, self.universe, self.rows = model, part, list(universe), rows
+        self.baseline = Counterfactual(part.corrupt)
+        self.forwards = 0.0
+        self._known: dict[frozenset[Node], np.ndarray] = {}
+        self.full, self.empty = self.keep([self.universe, []])
+
+    def keep(self, circuits: Iterable[Iterable[Node]]) -> np.ndarray:
+        """Metric of m(C) for every C, [circuit, batch]: clean inputs, the complement of C at its counterfactual."""
+        wanted = [frozenset(c) for c in circuits]
+        new = list(dict.fromkeys(c for c in wanted if c not in self._known))
+        removed = [[n for n in self.universe if n not in c] for c in new]
+        groups = [[source(n) for n in nodes] for nodes in removed]
+        cut = [i for i, nodes in enumerate(removed) if nodes]
+        if cut:
+            found = effects(
+                self.model, self.part.clean, [groups[i] for i in cut], self.part.metric, baseline=self.baseline,
+                rows=self.rows,
+            )
+            self.forwards += found.cost["forwards"]
+            clean = found.clean.double().numpy()
+            for row, i in enumerate(cut):
+                self._known[new[i]] = clean - found.values[row].double().numpy()
+            self._known[frozenset(self.universe)] = clean
+        elif new:
+            self._known[new[0]] = self._clean()
+        return np.stack([self._known[c] for c in wanted])
+
+    def remove(self, sets: Iterable[Iterable[Node]]) -> np.ndarray:
+        """Metric of m(M without K) for every K, [set, batch]."""
+        universe = set(self.universe)
+        return self.keep([universe - set(k) for k in sets])
+
+    def _clean(self) -> np.ndarray:
+        values: Tensor = self.part.metric(self.model(self.part.clean))
+        return values.detach().double().cpu().numpy()
+
+
+def sizes(n: int) -> list[int]:
+    """Circuit sizes of a curve: every size to 24, then steps of a tenth, and n."""
+    grid, k = list(range(min(n, 24) + 1)), 24
+    while k < n:
+        k = min(n, max(k + 1, round(k * 1.1)))
+        grid.append(k)
+    return grid

@@ -1,0 +1,155 @@
+"""The patched engine: exact effects, sources x prompts folded into the batch axis of the model's own forward.
+
+Sources are injected by hooks, blocks below the first source are replaced by what they returned in the clean run, and
+the unembedding is computed only where the metric reads. Right for routing, in-place code and any kernel. Its oracle is a
+plain loop at batch 1 (tests/effects).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from interp.effects.reading import Reader
+from interp.effects.skip import CleanRun, default_rows
+from interp.effects.sources import Groups, check_finite, fold
+from interp.hooks import HookedModel, Site
+from interp.hooks.firing import Stop
+from interp.results.progress import progress
+
+BUDGET = 1 << 30  # bytes of activations in one folded forward
+
+
+@dataclass
+class Clean:
+    """What one clean forward leaves for the engine: metric, source activations, masks, late starts."""
+
+    metric: Tensor | None
+    values: dict[str, Tensor]
+    targets: dict[str, Tensor]
+    masks: list[dict[str, Tensor]]
+    run: CleanRun
+
+
+def clean_run(model: HookedModel, x, groups: Groups, reader: Reader | None, targets: Sequence[str] = ()) -> Clean:
+    """One forward of `x` without interventions, keeping what later forwards need."""
+    run = CleanRun(model, set(groups.starts))
+    names = list(dict.fromkeys([*groups.sites, *targets]))
+    handlers: dict[str, Tensor] = {}
+
+    def keep(value: Tensor, site: Site) -> None:
+        handlers[site.name] = value.detach()
+
+    with torch.no_grad(), model.firing([(n, keep) for n in names], stop=reader is None), run.recording():
+        if reader is None:
+            try:
+                model(x)
+            except Stop:
+                pass
+            metric = None
+        else:
+            with reader.gathering():
+                metric = check_finite(reader(model(x))[0], "the metric of the clean run")
+    values = {name: handlers[name] for name in groups.sites}
+    masks = groups.masks(values, model.lengths(x))
+    return Clean(metric, values, {t: handlers[t] for t in targets}, masks, run)
+
+
+def chunks(groups: Groups, per_chunk: int) -> list[list[int]]:
+    """Indices of the groups, those that start at one depth together, at most `per_chunk` a forward."""
+    found: list[list[int]] = []
+    for start in sorted(set(groups.starts)):
+        members = [i for i, s in enumerate(groups.starts) if s == start]
+        found += [members[i : i + per_chunk] for i in range(0, len(members), per_chunk)]
+    return found
+
+
+def _inject(chunk: list[int], clean: Clean, base: dict[str, Tensor], batch: int):
+    """Handlers that put each row's own source at its baseline."""
+    rows_of: dict[str, list[tuple[int, Tensor]]] = {}
+    for row, index in enumerate(chunk):
+        for site, mask in clean.masks[index].items():
+            rows_of.setdefault(site, []).append((row, mask))
+
+    def handler(value: Tensor, site: Site) -> Tensor:
+        new = value.clone()
+        per_row = value.shape[0] // len(chunk)  # windows of an image count as rows of its prompt
+        for row, mask in rows_of[site.name]:
+            part = slice(row * per_row, (row + 1) * per_row)
+            fill = base[site.name].to(value)
+            new[part] = torch.where(mask, fill, value[part])
+        return new
+
+    def shared(value: Tensor, site: Site) -> Tensor:
+        # a site without a batch axis of its own (a position embedding computed once) is given one
+        return value if value.shape[0] % len(chunk) == 0 and value.shape[0] >= batch else value.expand(
+            batch * len(chunk), *value.shape[1:]
+        )
+
+    return [(name, fn) for name in rows_of for fn in (shared, handler)]
+
+
+def sweep(
+    model: HookedModel, x, groups: Groups, base: dict[str, Tensor], clean: Clean, *, rows: int,
+    reader: Reader | None, targets: Sequence[str] = (), label: str = "patching",
+) -> Iterator[tuple[list[int], Tensor | None, dict[str, Tensor]]]:
+    """Forwards with the sources at `base`: yields (group indices, metric [n, batch], targets folded [n, batch, ...])."""
+    batch = model.batch_of(x)[0]
+    seen: dict[str, Tensor] = {}
+
+    def keep(value: Tensor, site: Site) -> None:
+        seen[site.name] = value.detach()
+
+    for chunk in progress(chunks(groups, max(1, rows // batch)), label):
+        handlers = [*_inject(chunk, clean, base, batch), *((t, keep) for t in targets)]
+        with torch.no_grad(), model.firing(handlers, stop=reader is None) as firing:
+            with clean.run.skipping(groups.starts[chunk[0]], len(chunk), batch, firing):
+                folded = fold(x, len(chunk))
+                if reader is None:
+                    try:
+                        model(folded)
+                    except Stop:
+                        pass
+                    yield chunk, None, dict(seen)
+                else:
+                    with reader.gathering(len(chunk)):
+                        yield chunk, reader(model(folded), len(chunk)), dict(seen)
+
+
+def patched_effects(
+    model: HookedModel, x, groups: Groups, metric, bases: list[dict[str, Tensor]], *, rows: int | None = None,
+    done: "Done | None" = None,
+) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """(effects [source, batch], clean metric [batch], cost). Several `bases` are averaged over their *effects*.
+
+    With `done`, finished sources are taken from it and new ones put there, so that a killed run goes on.
+    """
+    batch, n_pos = model.batch_of(x)
+    reader = Reader(model, metric, batch)
+    clean = clean_run(model, x, groups, reader)
+    rows = rows or default_rows(model, n_pos, BUDGET, reader.few)
+    total = torch.zeros(len(groups), batch, dtype=clean.metric.dtype)
+    count = batch
+    for draw, base in enumerate(bases):
+        known = {} if done is None else {i: e for i in range(len(groups)) if (e := done.get(draw, i)) is not None}
+        for i, effect in known.items():
+            total[i] += effect
+        left = [i for i in range(len(groups)) if i not in known]
+        part = replace(clean, masks=[clean.masks[i] for i in left])
+        for chunk, values, _ in sweep(model, x, groups.subset(left), base, part, rows=rows, reader=reader):
+            effects = clean.metric - check_finite(values, "the metric of a patched run")
+            indices = [left[i] for i in chunk]
+            total[indices] += effects
+            count += len(chunk) * batch
+            if done is not None:
+                done.put(draw, indices, effects)
+    return total / len(bases), clean.metric, {"rows": float(count), "forwards": count / batch}
+
+
+class Done(Protocol):
+    """Where finished effects of a resumable run are kept."""
+
+    def get(self, draw: int, index: int) -> Tensor | None: ...
+    def put(self, draw: int, indices: list[int], effects: Tensor) -> None: ...

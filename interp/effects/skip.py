@@ -1,0 +1,128 @@
+"""Starting a forward late: blocks below the first source return what they returned in the clean run.
+
+A block's module is called as usual (so that visits count on) but its forward is a lookup. Works for any block whose
+output is tensors, whatever they mean; behind a merge of stages each segment has its own last output.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from interp.hooks import HookedModel
+from interp.hooks.firing import Firing
+from interp.hooks.roles import replace_forward
+from interp.hooks.sitemap import Block
+
+
+class CleanRun:
+    """Raw outputs of the blocks that end a skippable stretch, kept from one clean forward."""
+
+    def __init__(self, model: HookedModel, starts: set[int]):
+        self.model = model
+        self.blocks = list(model.map.blocks.values())
+        self.wanted = {i for start in starts for i in self._ends(start).values()}
+        self.raw: dict[int, object] = {}
+
+    def _ends(self, start: int) -> dict[int, int]:
+        """For every block below `start`: the index of the last skipped block of its segment."""
+        ends: dict[int, int] = {}
+        last = None
+        for i in reversed(range(start)):
+            follower = self.blocks[i + 1] if i + 1 < start else None
+            joined = follower is not None and follower.continues and _stream(follower) == _stream(self.blocks[i])
+            last = last if joined else i
+            ends[i] = last
+        return ends
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Keep raw block outputs of the forward inside."""
+        with ExitStack() as stack:
+            for path, indices in _by_path(self.blocks, self.wanted).items():
+                counter = {"visit": 0}
+
+                def hook(module, args, output, indices=indices, counter=counter):
+                    index = indices.get(counter["visit"])
+                    counter["visit"] += 1
+                    if index is not None:
+                        self.raw[index] = output
+
+                handle = self.model.module.get_submodule(path).register_forward_hook(hook)
+                stack.callback(handle.remove)
+            yield
+
+    @contextmanager
+    def skipping(self, start: int, times: int, batch: int, firing: Firing) -> Iterator[None]:
+        """Blocks below `start` replaced; their outputs repeated `times` along the batch axis."""
+        ends = self._ends(start)
+        folded = {i: _fold(self.raw[i], times, batch) for i in set(ends.values())}
+        firing.offsets = self._offsets(start)
+        with ExitStack() as stack:
+            for path, indices in _by_path(self.blocks, set(ends)).items():
+                module = self.model.module.get_submodule(path)
+                undo = _lookup(module, {visit: folded[ends[i]] for visit, i in indices.items()}, firing)
+                stack.callback(undo)
+            yield
+
+    def _offsets(self, start: int) -> dict[tuple[str, str], int]:
+        """Visits that the insides of skipped blocks will not make, so that later visits keep their numbers."""
+        paths = {block.path for block in self.blocks}
+        skipped = {block.prefix + "." for block in self.blocks[:start]}
+        offsets: dict[tuple[str, str], int] = {}
+        for site, tap in self.model.map.sites.values():
+            if site.prefix in skipped and tap.path not in paths:
+                key = (tap.path, tap.where)
+                offsets[key] = max(offsets.get(key, 0), site.visit + 1)
+        return offsets
+
+
+def _stream(block: Block) -> str:
+    return block.prefix.split("blocks")[0]
+
+
+def _by_path(blocks: list[Block], indices: set[int]) -> dict[str, dict[int, int]]:
+    """{module path: {visit: block index}} of the chosen blocks."""
+    table: dict[str, dict[int, int]] = {}
+    for i in sorted(indices):
+        table.setdefault(blocks[i].path, {})[blocks[i].visit] = i
+    return table
+
+
+def _lookup(module: nn.Module, outputs: dict[int, object], firing: Firing) -> Callable[[], None]:
+    original, state = module.forward, {"forward": None, "visit": 0}
+
+    def forward(*args, **kwargs):
+        if state["forward"] != firing.forwards:  # a new forward of the model: count from the first visit
+            state["forward"], state["visit"] = firing.forwards, 0
+        visit = state["visit"]
+        state["visit"] += 1
+        return outputs[visit] if visit in outputs else original(*args, **kwargs)
+
+    return replace_forward(module, forward)
+
+
+def _fold(raw, times: int, batch: int):
+    """Every tensor with the batch as its first axis, repeated (source major)."""
+    if isinstance(raw, Tensor):
+        fits = raw.dim() > 0 and raw.shape[0] == batch
+        return raw.repeat(times, *[1] * (raw.dim() - 1)) if fits else raw
+    if isinstance(raw, tuple | list):
+        return type(raw)(_fold(r, times, batch) for r in raw)
+    return raw
+
+
+def rows_per_chunk(batch: int, most: int) -> int:
+    """How many sources share one forward so that it has at most `most` rows."""
+    return max(1, most // batch)
+
+
+def default_rows(model: HookedModel, n_pos: int, budget: int, reads_few: bool) -> int:
+    """Rows of one forward within `budget` bytes of activations (estimated from the model's widths)."""
+    widest = max((p.shape[0] for p in model.parameters() if p.dim() == 2), default=1)
+    d_model = next((p.shape[-1] for p in model.parameters() if p.dim() == 2), 1)
+    logits = 0 if reads_few else (model.map.d_vocab or 0)
+    hidden = min(widest, 8 * d_model)
+    per_row = n_pos * (12 * d_model + 3 * hidden + 2 * logits + 4 * n_pos) * torch.finfo(model.dtype).bits // 8
+    return int(max(1, min(512, budget // max(per_row, 1))))
