@@ -25,11 +25,11 @@ def _stem(m: SiteMap, *writes: str, norm: NormRef | None = None) -> None:
     m.stem = Add("", writes, "blocks.0.hook_resid_pre", norm)
 
 
-def _final_norm(m: SiteMap, path: str, role: Norm) -> None:
+def _final_norm(m: SiteMap, path: str, role: Norm, stream: str = "") -> None:
     m.roles[path] = role
-    m.add("ln_final.hook_scale", Tap(path, "scale"))
-    m.add("ln_final.hook_normalized", Tap(path, "normalized"))
-    m.final_norm = NormRef(path, role, "ln_final.hook_scale")
+    m.add(f"{stream}ln_final.hook_scale", Tap(path, "scale"))
+    m.add(f"{stream}ln_final.hook_normalized", Tap(path, "normalized"))
+    m.final_norm = NormRef(path, role, f"{stream}ln_final.hook_scale")
 
 
 def gpt2(base, config) -> SiteMap:
@@ -201,8 +201,10 @@ def t5(base, config) -> SiteMap:
         streams.append(("decoder", config.num_decoder_layers))
         m.add("decoder.hook_embed", Tap("decoder.embed_tokens"))
     for stream, n_layers in streams:
+        m.roles[f"{stream}.final_layer_norm"] = RMS
         for i in range(n_layers):
             _t5_block(m, config, stream, i)
+        _final_norm(m, f"{stream}.final_layer_norm", RMS, f"{stream}.")
     return m
 
 

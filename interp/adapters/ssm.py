@@ -6,7 +6,7 @@ from torch import Tensor
 from interp.adapters.declare import Declare
 from interp.adapters.language import RMS, _final_norm, _start, _stem
 from interp.hooks import semantic
-from interp.hooks.roles import Forward
+from interp.hooks.roles import Attribute, Forward
 from interp.hooks.sitemap import SiteMap
 from interp.hooks.tap import mark
 from interp.results.errors import BadInput
@@ -95,6 +95,7 @@ def _ssm(base, config, forward, dt_axes: dict) -> SiteMap:
     _stem(m, "hook_embed")
     for i in range(config.num_hidden_layers):
         d = Declare(m, f"blocks.{i}", f"layers.{i}", i)
+        d.role("", Attribute("residual_in_fp32", False))  # in float64 the library rounds the stream
         d.resid_pre()
         d.norm("ln1", "norm", RMS)
         d.role("mixer", Forward(forward))

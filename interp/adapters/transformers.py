@@ -1,11 +1,15 @@
 """Any `transformers` model as a `HookedModel`: the family table, and building from a config."""
 
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 
 from torch import nn
 
 from interp.adapters import language, ssm, vision
+from interp.adapters._torchvision import mend
 from interp.hooks.model import HookedModel
+from interp.hooks.roles import Activation
 from interp.hooks.sitemap import SiteMap
 from interp.hooks.tap import Output, Tap
 from interp.results.errors import BadInput, nearest
@@ -28,6 +32,14 @@ FAMILIES: dict[str, Callable[..., SiteMap]] = {
     "poolformer": vision.poolformer,
 }
 
+POOLED = {"convnext": "layernorm"}  # what pools the features of a model without a head, if not its `pooler`
+
+
+def library() -> ModuleType:
+    """transformers itself, with its model classes importable beside any build of torch."""
+    mend()
+    return import_module("transformers")
+
 
 def site_map(module: nn.Module) -> SiteMap:
     """The site map of a `transformers` model, paths relative to `module` (with or without a head).
@@ -43,7 +55,13 @@ def site_map(module: nn.Module) -> SiteMap:
     prefix = module.base_model_prefix if hasattr(module, module.base_model_prefix) else ""
     base = getattr(module, prefix) if prefix else module
     m = FAMILIES[kind](base, base.config).within(prefix)
+    for path, part in module.named_modules():  # activations of heads as well, which no family's map lists
+        if type(part).__module__ == "transformers.activations":
+            m.roles.setdefault(path, Activation())
     m.add("output", Tap("", view=Output()))
+    behind = getattr(module, POOLED.get(kind, "pooler"), None) if base is module else None
+    if behind is not None and list(behind.parameters()):
+        m.unused_parameters[POOLED.get(kind, "pooler")] = "it reads the features, which are the output"
     head = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
     if head is not None:
         m.unembed = next(path for path, part in module.named_modules() if part is head)

@@ -34,11 +34,12 @@ def constant_parameters(model: HookedModel) -> Iterator[None]:
 
 
 @contextmanager
-def linear_run(model: HookedModel, rules: LinearRules, handlers) -> Iterator[None]:
-    """Forwards inside obey `rules`, with `handlers` set and gradients on."""
+def linear_run(model: HookedModel, rules: LinearRules, handlers, open_roles: bool = False) -> Iterator[None]:
+    """Forwards inside obey `rules`, with `handlers` set and gradients on. The tangent needs no roles opened, unless
+    second derivatives are taken: fused attention has none."""
     with ExitStack() as stack:
         stack.enter_context(constant_parameters(model))
-        stack.enter_context(model.firing(handlers, open_roles=rules != TANGENT))
+        stack.enter_context(model.firing(handlers, open_roles=open_roles or rules != TANGENT))
         stack.enter_context(torch.enable_grad())
         if rules != TANGENT:
             stack.enter_context(use_rules(rules))
@@ -67,7 +68,7 @@ def gradients(model: HookedModel, x, sites: list[str], metric, rules: LinearRule
     """(metric [batch], {site: value}, {site: gradient of the summed metric}); `extra` handlers run first."""
     kept: dict[str, Tensor] = {}
     batch = model.batch_of(x)[0]
-    reader = Reader(model, metric, batch)
+    reader = Reader(model, metric, batch, whole="output" in sites)
     with linear_run(model, rules, [*extra, *((name, leaf(kept, batch)) for name in sites)]), reader.gathering():
         value = check_finite(reader(model(x))[0], "the metric of the clean run")
         grads = torch.autograd.grad(value.sum(), [kept[s] for s in sites], allow_unused=True)
@@ -91,16 +92,16 @@ def direct_gradients(model: HookedModel, x, sites: list[str], metric):
         leaves[site.name] = value.detach().requires_grad_()
         return leaves[site.name]
 
-    inside = [s for s in sites if s not in writes and not _on_stream(model, s)]
-    on_stream = [s for s in sites if s not in writes and s not in inside]
+    inside = [s for s in sites if s not in writes and not on_stream(model, s)]
+    outside = [s for s in sites if s not in writes and s not in inside]
     batch = model.batch_of(x)[0]
-    reader = Reader(model, metric, batch)
-    handlers = [(s, leaf(kept, batch)) for s in [*inside, *on_stream]] + [(w, cut) for w in writes]
+    reader = Reader(model, metric, batch, whole="output" in sites)
+    handlers = [(s, leaf(kept, batch)) for s in [*inside, *outside]] + [(w, cut) for w in writes]
     with linear_run(model, DIRECT, handlers), reader.gathering():
         value = check_finite(reader(model(x))[0], "the metric of the clean run")
-        ends = [*(leaves[w] for w in writes), *(kept[s] for s in on_stream)]
+        ends = [*(leaves[w] for w in writes), *(kept[s] for s in outside)]
         grads = list(torch.autograd.grad(value.sum(), ends, allow_unused=True, retain_graph=bool(inside)))
-        of = dict(zip([*writes, *on_stream], grads))
+        of = dict(zip([*writes, *outside], grads))
         if inside:
             live = [w for w in writes if of[w] is not None and raw[w].requires_grad]
             back = torch.autograd.grad(
@@ -111,7 +112,7 @@ def direct_gradients(model: HookedModel, x, sites: list[str], metric):
     return value.detach(), values, {s: torch.zeros_like(values[s]) if of[s] is None else of[s] for s in sites}
 
 
-def _on_stream(model: HookedModel, name: str) -> bool:
+def on_stream(model: HookedModel, name: str) -> bool:
     """Whether a site is the stream itself or part of the stem, rather than inside a component."""
     site = model.site(name)
     return site.depth is None or site.kind.startswith(("hook_resid", "stage."))
@@ -157,7 +158,8 @@ def _integrated(model: HookedModel, x, sites: list[str], metric, corrupt):
     stem = model.map.stem
     if stem is None:
         raise BadInput(f"{model.name} declares no stem, so there are no input embeddings to integrate over")
-    names = list(stem.writes)
+    others = (s.name for s in model.sites() if s.kind == "hook_embed" and s.name not in stem.writes)
+    names = [*stem.writes, *others]  # a decoder has embeddings of its own
     here = model.read(x, names)
     there = {n: torch.zeros_like(here[n]) for n in names} if corrupt is None else model.read(corrupt, names)
     total: dict[str, Tensor] = {}
@@ -168,7 +170,7 @@ def _integrated(model: HookedModel, x, sites: list[str], metric, corrupt):
         _, _, grads = gradients(model, x, sites, metric, TANGENT, extra)
         for s in sites:
             total[s] = total.get(s, 0) + grads[s] / STEPS
-    reader = Reader(model, metric, model.batch_of(x)[0])
+    reader = Reader(model, metric, model.batch_of(x)[0], whole="output" in sites)
     kept: dict[str, Tensor] = {}
     with torch.no_grad(), model.firing([(s, lambda v, site: kept.update({site.name: v.detach()})) for s in sites]):
         with reader.gathering():

@@ -127,7 +127,7 @@ def patched_effects(
     With `done`, finished sources are taken from it and new ones put there, so that a killed run goes on.
     """
     batch, n_pos = model.batch_of(x)
-    reader = Reader(model, metric, batch)
+    reader = Reader(model, metric, batch, whole="output" in groups.sites)
     clean = clean_run(model, x, groups, reader)
     rows = rows or default_rows(model, n_pos, BUDGET, reader.few)
     total = torch.zeros(len(groups), batch, dtype=clean.metric.dtype)
@@ -136,16 +136,36 @@ def patched_effects(
         known = {} if done is None else {i: e for i in range(len(groups)) if (e := done.get(draw, i)) is not None}
         for i, effect in known.items():
             total[i] += effect
-        left = [i for i in range(len(groups)) if i not in known]
+        still = unchanged(clean, base, batch)
+        left = [i for i in range(len(groups)) if i not in known and not still[i].all()]
         part = replace(clean, masks=[clean.masks[i] for i in left])
         for chunk, values, _ in sweep(model, x, groups.subset(left), base, part, rows=rows, reader=reader):
-            effects = clean.metric - check_finite(values, "the metric of a patched run")
             indices = [left[i] for i in chunk]
+            effects = clean.metric - check_finite(values, "the metric of a patched run")
+            effects = torch.where(still[indices].to(effects.device), 0, effects)
             total[indices] += effects
             count += len(chunk) * batch
             if done is not None:
                 done.put(draw, indices, effects)
     return total / len(bases), clean.metric, {"rows": float(count), "forwards": count / batch}
+
+
+def unchanged(clean: Clean, base: dict[str, Tensor], batch: int) -> Tensor:
+    """Boolean [group, batch]: where a group already is at its baseline, so that its effect is exactly zero.
+
+    With counterfactual baselines these are, in causal models, all positions before the prompts differ.
+    """
+    same = {site: value == base[site].to(value) for site, value in clean.values.items()}
+    found = []
+    for masks in clean.masks:
+        rows = [(same[site] | ~mask).reshape(-1, same[site][0].numel()).all(1) for site, mask in masks.items()]
+        found.append(torch.stack([_per_prompt(row, batch) for row in rows]).all(0).cpu())
+    return torch.stack(found)
+
+
+def _per_prompt(row: Tensor, batch: int) -> Tensor:
+    """[batch] of a boolean per row of a site: windows of one image together, a shared row for every prompt."""
+    return row.reshape(batch, -1).all(1) if len(row) % batch == 0 else row.all().expand(batch)
 
 
 class Done(Protocol):

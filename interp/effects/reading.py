@@ -21,12 +21,15 @@ class ReadsPositions(Protocol):
 
 
 class Reader:
-    """Applies a metric to a folded batch, gathering its positions before the unembedding where it can."""
+    """Applies a metric to a folded batch, gathering its positions before the unembedding where it can.
 
-    def __init__(self, model: HookedModel, metric, batch: int):
+    `whole` keeps the output as it is: where the output itself is a source.
+    """
+
+    def __init__(self, model: HookedModel, metric, batch: int, whole: bool = False):
         self.model, self.metric, self.batch = model, metric, batch
         few = isinstance(metric, ReadsPositions) and metric.positions is not None
-        self.few = few and model.map.unembed is not None
+        self.few = few and not whole and model.map.unembed is not None
 
     @contextmanager
     def gathering(self, times: int = 1) -> Iterator[None]:

@@ -88,7 +88,7 @@ def contributions(model, cache, depth: int | None = None, stream: str | None = N
         raise RequiresResidualStream(
             f"{model.name} has no single residual stream from its embeddings to its end "
             + (f"(streams: {', '.join(sorted(streams))}; name one)" if len(streams) > 1 else
-               "(its stages change the width); ask for one depth at a time")
+               "(a stage starts a stream of its own); ask for one depth at a time")
         )
     terms = {}
     if model.map.stem is not None and model.map.stem.to == blocks[0].resid_pre:

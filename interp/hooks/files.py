@@ -24,6 +24,9 @@ from interp.results.errors import BadFile, BadInput
 from interp.results.files import atomic_write, read_json
 
 SCHEMA = "interp.model/1"
+REBUILT = ("catalog", "transformers", "timm")
+"""Sources of architectures that can be built again by name."""
+
 WEIGHTS, FACTS, TOKENIZER = "model.safetensors", "interp.json", "tokenizer"
 
 
@@ -72,7 +75,7 @@ def save_model(model: HookedModel, path: str | Path, extra: Mapping[str, Any] | 
     Raises BadInput for a model without a recipe (a foreign module, which could not be rebuilt without executing its
     code) and InterpError where the disk refuses.
     """
-    if not model.recipe:
+    if (model.recipe or {}).get("source") not in REBUILT:
         raise BadInput(f"{model.name} is a foreign module: interp could not rebuild it without executing its code. "
                        "Save its state_dict with safetensors and wrap it again with interp.hook")
     path = Path(path)

@@ -38,6 +38,7 @@ class Firing:
         self.offsets: dict[tuple[str, str], int] = {}  # visits that a shortened forward does not make
         self.forwards = 0
         self.needed: set[str] = set()
+        self.lenient: set[str] = set()  # sites in blocks that this forward skips: they need not fire
         self.pending: set[str] = set()
 
     # -- one forward ---------------------------------------------------------------------------------------------
@@ -81,6 +82,7 @@ class Firing:
 
     def finish(self, *_) -> None:
         """End of a forward: a site that was asked for and did not fire is an error."""
+        self.pending -= self.lenient
         if self.pending:
             raise MissingSite(self.explain(sorted(self.pending)))
 

@@ -66,6 +66,8 @@ class HookedModel:
         return list(chosen.values())
 
     def _why_not(self, name: str, table: dict[str, Site]) -> str:
+        if name in self.map.absent:
+            return f" {self.map.absent[name].capitalize()}."
         kinds = {site.kind for site in table.values()}
         if "hook_resid_mid" in name and "hook_resid_post" in kinds and "hook_resid_mid" not in kinds:
             return " Its block has one branch or parallel ones, so there is no stream in between: use hook_resid_pre."

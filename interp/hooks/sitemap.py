@@ -79,6 +79,7 @@ class SiteMap:
     unused_parameters: dict[str, str] = field(default_factory=dict)
     inert_sites: dict[str, str] = field(default_factory=dict)
     random_sites: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)  # sites one may look for, and why they are not there
 
     def add(
         self, name: str, tap: Tap, *, visit: int = 0, depth: int | None = None, foreign: bool = False, **facts

@@ -155,7 +155,6 @@ class Plus:
     """A branch's output read as the stream after it: inner view + the site `needs` of the same forward.
 
     Reading a norm's input instead would look the same and patch only the branch behind the norm.
-    A write is added as a difference, so that writing a value back changes no bit.
     """
 
     needs: str
@@ -165,8 +164,8 @@ class Plus:
         return self.inner.read(raw, call) + call.values[self.needs]
 
     def write(self, raw, new, call):
-        old = self.inner.read(raw, call)
-        return self.inner.write(raw, old + (new - (old + call.values[self.needs])), call)
+        old, stream = self.inner.read(raw, call), call.values[self.needs]
+        return self.inner.write(raw, _kept(new - stream, new, old + stream, old), call)
 
 
 @dataclass(frozen=True)
@@ -180,8 +179,20 @@ class Minus:
         return self.inner.read(raw, call) - call.values[self.needs]
 
     def write(self, raw, new, call):
-        old = self.inner.read(raw, call)
-        return self.inner.write(raw, old + (new - (old - call.values[self.needs])), call)
+        old, stream = self.inner.read(raw, call), call.values[self.needs]
+        return self.inner.write(raw, _kept(new + stream, new, old - stream, old), call)
+
+
+def _kept(wanted: Tensor, new: Tensor, shown: Tensor, old: Tensor) -> Tensor:
+    """`wanted`, rounded so that what was not changed (`new` is what was `shown`) keeps its bits.
+
+    A zero must come out as exactly zero: the norm behind a stream at zero makes large numbers of rounding errors.
+    A value of an engine's own tensor type has no bits to compare and is taken as it is.
+    """
+    if type(wanted) is not Tensor:
+        return wanted
+    same = new == shown
+    return wanted + (torch.where(same, old, wanted) - wanted).detach()
 
 
 @dataclass(frozen=True)
