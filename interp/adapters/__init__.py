@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
+from interp.adapters.weights import check_weights
 from interp.hooks.model import HookedModel
 from interp.results.errors import BadInput
 
@@ -34,7 +34,7 @@ def hook(
     if not isinstance(module, nn.Module):
         raise BadInput(f"a {type(module).__name__} cannot be hooked; give a torch.nn.Module "
                        '(interp.load("name") gets one by its name)')
-    _check_weights(module)
+    check_weights(module)
     if sites is not None:
         from interp.adapters.torch import hook as own
 
@@ -63,12 +63,3 @@ def _back_end(module: nn.Module):
         return wrap, set()
     raise BadInput(f"{type(module).__name__} is no transformers, timm or TransformerLens model; say where its "
                    'sites are: interp.hook(module, sites={"blocks.{d}.hook_resid_post": "layers.{d}", ...})')
-
-
-def _check_weights(module: nn.Module) -> None:
-    for path, value in (*module.named_parameters(), *module.named_buffers()):
-        # -inf in a buffer is a mask; NaN never is
-        bad = value.isnan() if path not in dict(module.named_parameters()) else ~torch.isfinite(value)
-        if value.is_floating_point() and bool(bad.any()):
-            raise BadInput(f"{path!r} of {type(module).__name__} holds {int(bad.sum())} NaN or Inf values; the file it "
-                           "came from is damaged, or training diverged")

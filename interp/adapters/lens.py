@@ -53,8 +53,8 @@ def hook(bridge: nn.Module, *, example: Any = None, name: str = "", tokenizer=No
     `example` is a small input for the forwards that find out what fires and what can be edited; token ids are
     made up where it is not given. Hook points that stay silent are no sites, and asking for one says so.
     Patterns and scores that the bridge only shows, because the wrapped model computes attention itself, are
-    declared inert. `hook_resid_mid` is the stream itself (in the bridge it is what the second norm reads, so that patching it
-    there leaves the stream). Blocks whose sum holds in that forward have an equation; others have none.
+    declared inert. `hook_resid_mid` is the stream itself (in the bridge it is what the second norm reads, so
+    that patching it there leaves the stream). Blocks whose sum holds in that forward have an equation.
     Raises BadInput where the bridge needs an `example`.
     """
     example = _example(bridge) if example is None else example

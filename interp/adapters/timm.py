@@ -1,4 +1,4 @@
-"""timm models as `HookedModel`s: a table from class to site map, dispatched by name so that timm need not be imported."""
+"""timm models as `HookedModel`s: a table from class to site map, by name, so that timm need not be imported."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -90,7 +90,7 @@ def vit(module: nn.Module) -> SiteMap:
 
 
 def _vit_block(d: Declare, block: nn.Module) -> None:
-    kind, attn = type(block).__name__, block.attn
+    kind, attn = type(block).__name__, getattr(block, "attn", None)
     if kind not in ("Block", "ResPostBlock") or type(attn).__name__ != "Attention":
         raise BadInput(
             f"timm block {kind} with {type(attn).__name__} has no site map; there are Block and "

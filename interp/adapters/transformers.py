@@ -6,7 +6,7 @@ from types import ModuleType
 
 from torch import nn
 
-from interp.adapters import language, ssm, vision
+from interp.adapters import encoders, language, ssm, vision
 from interp.adapters._torchvision import mend
 from interp.hooks.model import HookedModel
 from interp.hooks.roles import Activation
@@ -21,18 +21,23 @@ FAMILIES: dict[str, Callable[..., SiteMap]] = {
     "olmo2": language.olmo2,
     "gpt_neox": language.gpt_neox,
     "bert": language.bert,
+    "roberta": encoders.roberta,
+    "electra": encoders.electra,
+    "distilbert": encoders.distilbert,
     "albert": language.albert,
     "t5": language.t5,
     "mamba": ssm.mamba,
     "mamba2": ssm.mamba2,
     "vit": vision.vit,
     "dinov2": vision.dinov2,
+    "clip_vision_model": encoders.clip_vision,
     "swin": vision.swin,
     "convnext": vision.convnext,
     "poolformer": vision.poolformer,
 }
 
-POOLED = {"convnext": "layernorm"}  # what pools the features of a model without a head, if not its `pooler`
+# what pools the features of a model without a head, where it is not called `pooler`
+POOLED = {"convnext": "layernorm", "clip_vision_model": "post_layernorm"}
 
 
 def library() -> ModuleType:

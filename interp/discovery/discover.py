@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from interp.discovery.auto import AUTO_EXACT, auto_scores
-from interp.discovery.curve import faithfulness_curve, smallest_within
+from interp.discovery.curve import faithfulness, faithfulness_curve, smallest_within
+from interp.discovery.iterated import iterated_scores
 from interp.discovery.nodes import nodes as all_nodes
 from interp.discovery.nodes import source
 from interp.discovery.runs import Circuits
@@ -20,6 +21,7 @@ WITHIN = (0.8, 1.2)
 METHODS = {
     "auto": "exact up to the budget, else a shortlist confirmed exactly, with a bound on what was missed",
     **{name: rules.computes for name, rules in RULE_SETS.items()},
+    "cdt-iterated": "the paper's search: cdt from the metric, then from the queries, keys and values of what was found",
     "random": "a control: seeded random scores",
 }
 
@@ -47,10 +49,13 @@ def discover(
     """
     start = time.perf_counter()
     universe = list(nodes) if nodes is not None else all_nodes(model, positions)
+    held = task.part("select")
+    select = Circuits(model, held, universe, rows)
+    faithfulness(select.full, select.empty, select.full, held.clusters)  # refuses a task the model does not do, now
     scored, facts = _scores(model, task, method, universe, budget, seed, rows, done)
     scores = dict(zip(universe, scored.tolist()))
     whole = Circuit.from_scores(model.name, task.name, method, scores)
-    curve = faithfulness_curve(Circuits(model, task.part("select"), universe, rows), whole.nodes, task.part("select"))
+    curve = faithfulness_curve(select, whole.nodes, held)
     k = smallest_within(curve, within)
     provenance = {
         "seed": seed, "split": {name: int(len(index)) for name, index in task.split.items()},
@@ -75,6 +80,8 @@ def _scores(model, task, method, universe, budget, seed, rows, done):
         return auto_scores(
             model, part, sources, baseline=baseline, budget=budget, seed=seed, rows=rows, done=done
         )
+    if method == "cdt-iterated":
+        return iterated_scores(model, part, universe, sources, baseline=baseline)
     found = effects(model, part.clean, sources, part.metric, method, baseline=baseline, rows=rows, done=done)
     return found.values.double().mean(1).numpy(), {
         "forwards": found.cost["forwards"], "limits": rule_set(method).limits,

@@ -91,7 +91,8 @@ def evaluate(
     not differ on this metric (their ratio has no meaning).
     """
     start = time.perf_counter()
-    universe = list(circuit.scores) or all_nodes(model)
+    # by name, so that a circuit read from a file draws the same random circuits as the one that was saved
+    universe = sorted(circuit.scores, key=lambda node: node.name) or all_nodes(model)
     for node in universe:
         model.site(node.site)
     held = task.part(part)

@@ -34,6 +34,8 @@ def effects(
     inputs that are not aligned, before any long work.
     """
     chosen = rule_set(rules)
+    if rows is not None and rows < 1:
+        raise BadInput(f"rows is {rows}; a folded forward has at least 1 row (leave it out to choose by memory)")
     groups = Groups(model, sources)
     bases = resolve(model, list(groups.sites.values()), baseline, x)
     if chosen.engine == "patched":

@@ -1,27 +1,20 @@
 """The decomposed engine: `Decomposed(total, relevant)` flows through the model's unmodified forward.
 
-`relevant` has an append-only leading axis of sources: row k is the part of the value that counts as due to source k, the
-rest (`total - relevant[k]`) is irrelevant to it. Torch functions are sorted into linear, affine, products and nonlinear
-(`effects/decomposed_ops.py`); norms, attention, activations and scans come declared (`hooks/semantic.py`). An operation
-that would lose the relevant part raises and names itself. Paper: Hsu 2024 (2407.00886), rules in `RULE_SETS`.
+`relevant` has an append-only leading axis of sources: row k is the part of the value that counts as due to one source,
+the rest (`total - relevant[k]`) is irrelevant to it. Torch functions are sorted into linear, affine, products and
+nonlinear (`effects/decomposed_table.py`); norms, attention, activations and scans come declared (`hooks/semantic.py`).
+An operation that would lose the relevant part raises and names itself. Paper: Hsu 2024 (2407.00886), rules in `RULES`.
 """
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from interp.effects.decomposed_tensor import Decomposed, grow
-from interp.effects.decomposition_rules import (
-    CDT,
-    CDT_PUBLISHED,
-    LOCAL_SHAPLEY,
-    DecompositionRules,
-    active_rules,
-    parts,
-)
+from interp.effects.decomposed_tensor import Decomposed, grow, masked, parts
+from interp.effects.decomposition_rules import CDT, CDT_PUBLISHED, LOCAL_SHAPLEY, DecompositionRules, active_rules
 from interp.effects.patched import BUDGET, Clean, chunks, clean_run
 from interp.effects.reading import Reader
 from interp.effects.skip import default_rows
@@ -40,70 +33,103 @@ SIGN_NORMALISED = ("mlp.hook_pre", "mlp.hook_pre_linear", "hook_mlp_out", "hook_
 
 @dataclass
 class _Run:
-    """One decomposed forward: its sources in execution order, what is injected, what is read."""
+    """One decomposed forward of some of the groups: what is injected, what is read.
+
+    `row` says which row of the relevant parts belongs to which group: rows are given in the order of injection.
+    """
 
     model: HookedModel
     x: object
     rules: DecompositionRules
-    order: list[int]
+    members: list[int]
     groups: Groups
     clean: Clean
     base: dict[str, Tensor]
+    row: dict[int, int] = field(default_factory=dict)
 
-    def handlers(self, targets: Sequence[str], seen: dict):
-        """Injection, sign normalisation and reading, in this order at every site."""
-        pairs = [(name, _enter) for name in _entrances(self.model)]
-        pairs += [(site, self._inject) for site in self._rows()]
-        if self.rules.sign_normalise:
-            sites = self.model.map.sites.values()
-            pairs += [(s.name, _sign_normalise) for s, _ in sites if s.kind in SIGN_NORMALISED]
+    def __post_init__(self):
+        # an epsilon that is not the model's changes totals from the first norm on: there is nothing clean to skip to
+        own = self.rules.norm_eps is None
+        self.start = min(self.groups.starts[i] for i in self.members) if own else 0
+        self.skipped = set(list(self.model.map.blocks)[: self.start])
+
+    def parts_of(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """(total, relevant [member, ...]) of what was read; a source that was not met has nothing relevant in it."""
+        value = parts(value)
+        r = grow(value.relevant, len(self.row) + 1)  # the last row is nobody's: zeros
+        return value.total, r[[self.row.get(i, -1) for i in self.members]]
+
+    def read(self, targets: Sequence[str]) -> dict[str, Tensor]:
+        """The targets of the decomposed forward, which ends when the last is known. Those below the start are left out."""
+        seen: dict[str, Tensor] = {}
+        pending = {t for t in targets if not self._below(t)}
 
         def keep(value: Tensor, site: Site) -> None:
-            seen[site.name] = value
+            # a value of its own: an in-place operation later on changes the model's
+            seen[site.name] = Decomposed(value.total, value.relevant) if isinstance(value, Decomposed) else value.clone()
+            pending.discard(site.name)
+            if not pending:
+                raise Stop
 
-        return [*pairs, *((t, keep) for t in targets)]
-
-    def _rows(self) -> dict[str, list[tuple[int, Tensor]]]:
-        rows: dict[str, list[tuple[int, Tensor]]] = {}
-        for row, index in enumerate(self.order):
-            for site, mask in self.clean.masks[index].items():
-                rows.setdefault(site, []).append((row, mask))
-        return rows
-
-    def _inject(self, value: Tensor, site: Site) -> Tensor:
-        entries = self._rows()[site.name]
-        total = value.total if isinstance(value, Decomposed) else value
-        before = value.relevant if isinstance(value, Decomposed) else total.new_zeros(0, *total.shape)
-        relevant = grow(before, max(row for row, _ in entries) + 1).clone()
-        part = total - self.base[site.name].to(total)
-        for row, mask in entries:
-            relevant[row] = torch.where(mask, part, relevant[row])
-        return Decomposed(total, relevant)
-
-    def forward(self, targets: Sequence[str], reader: Reader | None):
-        """(metric or None, {target: value}) of the decomposed forward."""
-        seen: dict[str, Tensor] = {}
-        start, batch = min(self.groups.starts[i] for i in self.order), self.model.batch_of(self.x)[0]
-        metric = None
-        with ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
-            # targets end the forward early; sign normalisation must not keep it going
-            handlers = self.handlers(targets, seen)
-            firing = stack.enter_context(self.model.firing(handlers, open_roles=True))
-            stack.enter_context(use_rules(self.rules))
-            stack.enter_context(active_rules(self.rules))
-            stack.enter_context(self.clean.run.skipping(start, 1, batch, firing))
-            firing.lenient = {name for name, _ in handlers if _skipped(self.model, name, start)}
-            if reader is None:
+        if pending:
+            with self._running([(t, keep) for t in targets]):
                 try:
                     self.model(self.x)
                 except Stop:
                     pass
-            else:
-                with reader.gathering():
-                    output = self.model(self.x)
-                    metric = (reader.metric.read(output[:, 0]) if reader.few else reader.metric(output))
-        return metric, seen
+        return seen
+
+    def metric(self, reader: Reader) -> Tensor:
+        """The metric of the decomposed output, itself decomposed."""
+        with self._running([]), reader.gathering():
+            output = self.model(self.x)
+            return reader.metric.read(output[:, 0]) if reader.few else reader.metric(output)
+
+    def _running(self, readers) -> ExitStack:
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            handlers = [*self._handlers(), *readers]
+            firing = stack.enter_context(self.model.firing(handlers, open_roles=True))
+            stack.enter_context(use_rules(self.rules))
+            stack.enter_context(active_rules(self.rules))
+            batch = self.model.batch_of(self.x)[0]
+            stack.enter_context(self.clean.run.skipping(self.start, 1, batch, firing))
+            firing.lenient = {name for name, _ in handlers if self._below(name)}
+            return stack.pop_all()
+
+    def _handlers(self):
+        """Entrance, injection and sign normalisation, in this order at every site; reading comes after them."""
+        sites: dict[str, list[tuple[int, Tensor]]] = {}
+        for index in self.members:
+            for site, mask in self.clean.masks[index].items():
+                sites.setdefault(site, []).append((index, mask))
+        pairs = [(name, _enter) for name in _entrances(self.model)]
+        pairs += [(site, lambda value, site, e=entries: self._inject(value, site, e)) for site, entries in sites.items()]
+        if self.rules.sign_normalise:
+            pairs += [(s.name, self._normalise) for s, _ in self.model.map.sites.values() if s.kind in SIGN_NORMALISED]
+        return pairs
+
+    def _inject(self, value: Tensor, site: Site, entries: list[tuple[int, Tensor]]) -> Tensor:
+        value, base = parts(value), self.base[site.name]
+        rows = [self.row.setdefault(index, len(self.row)) for index, _ in entries]
+        # a site computed once for all prompts (a position embedding) is given the prompts' axis by its sources
+        shape = torch.broadcast_shapes(value.shape, base.shape, *(mask.shape for _, mask in entries))
+        total, base = value.total.expand(shape), base.to(value.total)
+        relevant = grow(value.relevant, max(rows) + 1)
+        relevant = relevant.expand(-1, *shape).clone() if shape != value.shape or relevant is value.relevant else relevant
+        # exactly nothing where the source already is at its baseline, whatever the rounding of this forward
+        nothing = (self.clean.values[site.name] == base) | masked(total)
+        part = torch.where(nothing, 0, total - base)
+        for row, (_, mask) in zip(rows, entries):
+            relevant[row] = torch.where(mask, part, relevant[row])
+        return Decomposed(total, relevant)
+
+    def _normalise(self, value: Tensor, site: Site) -> Tensor:
+        return self.rules.normalise_sign(value) if isinstance(value, Decomposed) else value
+
+    def _below(self, name: str) -> bool:
+        """Whether a site lies in a block that this run does not enter."""
+        return self.model.site(name).prefix[:-1] in self.skipped
 
 
 def _entrances(model: HookedModel) -> list[str]:
@@ -116,44 +142,25 @@ def _enter(value: Tensor, site: Site) -> Tensor:
     return parts(value)
 
 
-def _skipped(model: HookedModel, name: str, start: int) -> bool:
-    site = model.site(name)
-    blocks = list(model.map.blocks)
-    return site.depth is not None and f"{site.prefix[:-1]}" in blocks[:start]
-
-
-def _sign_normalise(value: Tensor, site: Site) -> Tensor:
-    """Where relevant and irrelevant part differ in sign, the larger one takes the sum and the other becomes 0."""
-    if not isinstance(value, Decomposed):
-        return value
-    r, i = value.relevant, value.total - value.relevant
-    opposed = r * i < 0
-    relevant = torch.where(opposed, torch.where(r.abs() > i.abs(), value.total.expand_as(r), 0), r)
-    return Decomposed(value.total, relevant)
-
-
-def _parts(value: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """(total, relevant with all rows) of what was read; a plain value has nothing relevant."""
-    if isinstance(value, Decomposed):
-        return value.total, grow(value.relevant, rows)
-    return value, value.new_zeros(rows, *value.shape)
-
-
 def decompose_forward(
     model: HookedModel, x, groups: Groups, base: dict[str, Tensor], rules: str, targets: Sequence[str], *,
     rows: int | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """({target: total}, {target: relevant [source, ...]}) under a decomposed rule set."""
     clean = clean_run(model, x, groups, None, targets)
-    relevant: dict[str, list[Tensor]] = {t: [None] * len(groups) for t in targets}
-    totals: dict[str, Tensor] = {}
-    for order in _orders(model, x, groups, rows):
-        _, seen = _Run(model, x, RULES[rules], order, groups, clean, base).forward(targets, None)
-        for t in targets:
-            totals[t], part = _parts(seen.get(t, clean.targets[t]), len(order))
-            for row, index in enumerate(order):
-                relevant[t][index] = part[row]
-    return totals, {t: torch.stack(r) for t, r in relevant.items()}
+    totals = dict(clean.targets)
+    relevant = {t: v.new_zeros(len(groups), *v.shape) for t, v in totals.items()}
+    for members in progress(_chunks(model, x, groups, rows, False), f"decomposing ({rules})"):
+        run = _Run(model, x, RULES[rules], members, groups, clean, base)
+        for t, value in run.read(targets).items():
+            total, part = run.parts_of(value)
+            check_finite(part, f"the part of {t} that is relevant ({rules})")
+            # a site computed once for all prompts has their axis where a source lies in some of them
+            totals[t], _ = torch.broadcast_tensors(total, totals[t])
+            if relevant[t].shape[1:] != totals[t].shape:
+                relevant[t] = relevant[t].expand(-1, *totals[t].shape).clone()
+            relevant[t][members] = part
+    return totals, relevant
 
 
 def decomposed_effects(
@@ -162,23 +169,19 @@ def decomposed_effects(
 ) -> tuple[Tensor, Tensor, dict[str, float]]:
     """(effects [source, batch], clean metric [batch], cost): the relevant part of the metric itself."""
     batch = model.batch_of(x)[0]
-    reader = Reader(model, metric, batch)
+    reader = Reader(model, metric, batch, whole="output" in groups.sites)
     clean = clean_run(model, x, groups, reader)
     values = torch.zeros(len(groups), batch, dtype=clean.metric.dtype)
     count = 1.0
     for base in bases:
-        for order in progress(_orders(model, x, groups, rows), f"decomposing ({rules})"):
-            found, _ = _Run(model, x, RULES[rules], order, groups, clean, base).forward((), reader)
-            _, part = _parts(found, len(order))
-            values[order] += check_finite(part, f"the decomposed metric ({rules})") / len(bases)
-            count += 1 + len(order)
+        for members in progress(_chunks(model, x, groups, rows, reader.few), f"decomposing ({rules})"):
+            run = _Run(model, x, RULES[rules], members, groups, clean, base)
+            _, part = run.parts_of(run.metric(reader))
+            values[members] += check_finite(part, f"the decomposed metric ({rules})").to(values) / len(bases)
+            count += 1 + len(members)
     return values, clean.metric, {"forwards": count, "rows": count * batch}
 
 
-def _orders(model: HookedModel, x, groups: Groups, rows: int | None) -> list[list[int]]:
-    """Chunks of group indices in execution order of their first site."""
+def _chunks(model: HookedModel, x, groups: Groups, rows: int | None, reads_few: bool) -> list[list[int]]:
     batch, n_pos = model.batch_of(x)
-    per = max(1, (rows or default_rows(model, n_pos, BUDGET, True)) // batch)
-    place = {name: i for i, name in enumerate(model.map.sites)}
-    first = [min(place[s.site] for s in group) for group in groups.groups]
-    return [sorted(chunk, key=lambda i: (groups.starts[i], first[i])) for chunk in chunks(groups, per)]
+    return chunks(groups, max(1, (rows or default_rows(model, n_pos, BUDGET, reads_few)) // batch))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interp.effects.decomposed_tensor import Decomposed, grow
+from interp.effects.decomposed_tensor import Decomposed, NoRule, aligned, each, finite, grow, masked, parts
 from interp.hooks import semantic
 
 
@@ -29,89 +29,113 @@ class DecompositionRules:
 
     # -- constants ------------------------------------------------------------------------------------------------
 
-    def bias_share(self, bias: Tensor, r: Tensor, i: Tensor) -> Tensor:
-        """The relevant part of a bias: by magnitude, elementwise; 0 where both parts are 0."""
-        if self.bias == "irrelevant":
-            return torch.zeros_like(r)
-        size = r.abs() + i.abs() + self.tol
-        return bias * torch.where(size > 0, r.abs() / torch.where(size > 0, size, 1), 0)
+    def with_bias(self, r: Tensor, bias: Tensor, of: Tensor, whole: Tensor, sign: float = 1) -> Tensor:
+        """`r` with the relevant part of a bias: by the magnitudes of `of` and `whole - of`, elementwise; nothing
+        where both are 0."""
+        if self.bias == "irrelevant" or not len(of):
+            return r
+        share = of.abs()
+        size = (whole - of).abs_().add_(share).add_(self.tol).clamp_min_(torch.finfo(share.dtype).tiny)
+        return torch.addcmul(r, share.div_(size), bias.to(share), value=sign)
 
     # -- operations -----------------------------------------------------------------------------------------------
 
-    def nonlinear(self, function: Callable[[Tensor], Tensor], value: Decomposed) -> Decomposed:
-        """f(t) - f(i), or the mean of that and f(r) - f(0)."""
-        total = function(value.total)
-        r = total - each(function, total, value.irrelevant)
+    def nonlinear(
+        self, function: Callable[[Tensor], Tensor], value: Decomposed, name: str, elementwise: bool = False
+    ) -> Decomposed:
+        """f(t) - f(i), or the mean of that and f(r) - f(0). A function that works in place changes `value` too."""
+        own = value.total.clone()
+        total = function(own)
+        of_rows = (lambda f, t, rows: f(rows)) if elementwise and len(value.relevant) else each
+        r = total - of_rows(function, total, value.irrelevant)
         if self.interaction == "shapley":
-            alone = each(function, total, value.relevant) - function(torch.zeros_like(value.total))
+            alone = of_rows(function, total, value.relevant.clone()) - function(torch.zeros_like(value.total))
             r = (r + alone) / 2
-        return finite(function, total, r)
+        result = finite(name, total, r)
+        in_place = total.data_ptr() == own.data_ptr() and not torch.equal(own, value.total)
+        return value.become(result, name) if in_place else result
 
-    def product(self, function: Callable, a: Decomposed, b: Decomposed) -> Decomposed:
-        """A product of two decomposed values: f(r, r), or the mean with f(t, t) - f(i, i)."""
+    def product(self, function: Callable, rows: Callable, a: Decomposed, b: Decomposed, name: str) -> Decomposed:
+        """A product of two decomposed values: f(r, r), or the mean with f(t, t) - f(i, i).
+
+        `rows(total, r, r)` is the product of every source's parts.
+        """
         a, b = aligned(a, b)
         total = function(a.total, b.total)
-        r = each(function, total, a.relevant, b.relevant)
+        r = rows(total, a.relevant, b.relevant)
         if self.interaction == "shapley":
-            r = (r + total - each(function, total, a.irrelevant, b.irrelevant)) / 2
-        return finite(function, total, r)
+            r = (r + total - rows(total, a.irrelevant, b.irrelevant)) / 2
+        return finite(name, total, r)
+
+    def normalise_sign(self, value: Decomposed) -> Decomposed:
+        """Where relevant and irrelevant part differ in sign, the larger one takes the sum and the other becomes 0.
+
+        That is: r is clamped to lie between 0 and t.
+        """
+        low, high = value.total.clamp(max=0), value.total.clamp(min=0)
+        return Decomposed(value.total, value.relevant.clamp(low, high) if len(value.relevant) else value.relevant)
 
     # -- declared operations (the protocol of hooks.semantic.Rules) ------------------------------------------------
 
     def norm(self, x: Tensor, weight, bias, *, eps: float, center: bool, mark) -> Tensor:
         """Statistics of the total for every part; the shift is shared by the magnitudes of the norm's input."""
-        eps = eps if self.norm_eps is None else self.norm_eps
         if not isinstance(x, Decomposed):
             with semantic.use_rules(None):
                 return semantic.norm(x, weight, bias, eps=eps, center=center, mark=mark)
         dtype = x.total.dtype
         wide = torch.promote_types(dtype, torch.float32)
         t, r = x.total.to(wide), x.relevant.to(wide)
-        centre = (lambda v: v - v.mean(-1, keepdim=True)) if center else (lambda v: v)
-        scale = mark("scale", (centre(t).pow(2).mean(-1, keepdim=True) + eps).sqrt())
+        if center:
+            t, r = t - t.mean(-1, keepdim=True), r - r.mean(-1, keepdim=True)
+        eps = eps if self.norm_eps is None else self.norm_eps
+        scale = mark("scale", (t.pow(2).mean(-1, keepdim=True) + eps).sqrt())
         scale = scale.total if isinstance(scale, Decomposed) else scale
-        value = mark("normalized", Decomposed((centre(t) / scale).to(dtype), (centre(r) / scale).to(dtype)))
+        value = mark("normalized", Decomposed((t / scale).to(dtype), (r / scale).to(dtype)))
         value = semantic.affine(value, weight, None)
         if bias is None:
             return value
         r = grow(x.relevant, value.relevant.shape[0])
-        share = self.bias_share(bias, r, x.total - r)
-        return Decomposed(value.total + bias, value.relevant + share)
+        shared = self.with_bias(value.relevant, bias, r, x.total)
+        return finite("norm", value.total + bias, shared)
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor, *, bias, scale: float, softcap, mark) -> Tensor:
         """z_r = softmax(Q_r K_r + mask) V_r, or the mean of that and z - attention of the irrelevant parts.
 
         A source at the scores or the pattern itself replaces that part of what follows from q and k.
         """
+        if isinstance(bias, Decomposed):
+            raise NoRule("attention scores with a decomposed bias have no rule")
         k, v = semantic.repeat_heads(k, q.shape[1]), semantic.repeat_heads(v, q.shape[1])
         q, k, v = aligned(*map(parts, (q, k, v)))
 
-        def scores(a: Tensor, b: Tensor) -> Tensor:
+        def scores(a: Tensor, b: Tensor, bias=None) -> Tensor:
             with semantic.use_rules(None):
                 return semantic.scores(a, b, bias=bias, scale=scale, softcap=softcap)
 
-        total = scores(q.total, k.total)
-        masked = torch.zeros_like(total) if bias is None else bias.expand_as(total)
-        shown = torch.isfinite(masked) & (masked > torch.finfo(total.dtype).min / 2)
-        r = torch.where(shown, each(scores, total, q.relevant, k.relevant) - masked, 0)
-        i = each(scores, total, q.irrelevant, k.irrelevant) if self.interaction == "shapley" else None
-        marked = parts(mark("attn_scores", Decomposed(total, r)))
-        i = _follow(i, r, marked)
-        pattern = Decomposed(_softmax(marked.total), _softmax(marked.relevant + masked))
+        total = scores(q.total, k.total, bias)
+        allowed = 0 if bias is None else bias
+        r = scores(q.relevant, k.relevant)  # without the bias, a constant that no source brings
+        i = scores(q.irrelevant, k.irrelevant, bias) if self.interaction == "shapley" else None
+        before = Decomposed(total, _unmasked(r, bias))
+        marked = parts(mark("attn_scores", before))
+        i = _follow(i, before, marked)
+        pattern = Decomposed(_softmax(marked.total), _softmax(marked.relevant + allowed))
         p_i = None if i is None else _softmax(i)
         after = parts(mark("pattern", pattern))
-        p_i = _follow(p_i, pattern.relevant, after)
+        p_i = _follow(p_i, pattern, after)
         after, v = aligned(after, v)
         z = torch.matmul(after.total, v.total)
         z_r = torch.matmul(after.relevant, v.relevant)
         if p_i is not None:
-            z_r = (z_r + z - torch.matmul(grow_with(p_i, after.total, z_r.shape[0]), v.irrelevant)) / 2
+            z_r = (z_r + z - torch.matmul(_grow_with(p_i, after.total, len(z_r)), v.irrelevant)) / 2
         return finite("attention", z, z_r)
 
     def activation(self, function: Callable, x: Tensor) -> Tensor:
         """An activation: the nonlinear rule on its one input."""
         with semantic.use_rules(None):
-            return self.nonlinear(function, x) if isinstance(x, Decomposed) else function(x)
+            if not isinstance(x, Decomposed):
+                return function(x)
+            return self.nonlinear(function, x, getattr(function, "__qualname__", "activation"), elementwise=True)
 
     def scan(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
         """Linear in x at the total's dt, B and C; with "shapley", the mean of that and scan(t) - scan(i)."""
@@ -128,17 +152,21 @@ class DecompositionRules:
             return finite("scan", total, r)
 
 
-def _follow(irrelevant: Tensor | None, before: Tensor, after: Decomposed) -> Tensor | None:
+def _unmasked(r: Tensor, bias) -> Tensor:
+    """Relevant scores, 0 where the total is masked (-inf, or the lowest number that stands for it)."""
+    return r if bias is None else torch.where(masked(bias), 0, r)
+
+
+def _follow(irrelevant: Tensor | None, before: Decomposed, after: Decomposed) -> Tensor | None:
     """The irrelevant scores or pattern, where a source put its own part there."""
-    if irrelevant is None:
-        return None
-    rows = after.relevant.shape[0]
-    before = grow(before, rows)
-    irrelevant = grow_with(irrelevant, after.total, rows)
-    return torch.where(after.relevant == before, irrelevant, after.irrelevant)
+    if irrelevant is None or after is before:
+        return irrelevant
+    rows = len(after.relevant)
+    irrelevant = _grow_with(irrelevant, after.total, rows)
+    return torch.where(after.relevant == grow(before.relevant, rows), irrelevant, after.irrelevant)
 
 
-def grow_with(relevant: Tensor, fill: Tensor, rows: int) -> Tensor:
+def _grow_with(relevant: Tensor, fill: Tensor, rows: int) -> Tensor:
     """Like `grow`, with `fill` for the sources that are added (an irrelevant part starts as the total)."""
     missing = rows - relevant.shape[0]
     return relevant if missing <= 0 else torch.cat([relevant, fill.expand(missing, *fill.shape)])
@@ -146,35 +174,6 @@ def grow_with(relevant: Tensor, fill: Tensor, rows: int) -> Tensor:
 
 def _softmax(scores: Tensor) -> Tensor:
     return torch.softmax(scores.to(torch.promote_types(scores.dtype, torch.float32)), -1).to(scores.dtype)
-
-
-def each(function: Callable, total: Tensor, *relevant: Tensor) -> Tensor:
-    """`function` on the parts of every source; `total` gives the shape where there is none."""
-    if relevant[0].shape[0] == 0:
-        return total.new_zeros(0, *total.shape)
-    return torch.func.vmap(function)(*relevant)
-
-
-def parts(value: Tensor) -> Decomposed:
-    """`value` as a decomposed one: a plain value has nothing relevant in it."""
-    return value if isinstance(value, Decomposed) else Decomposed(value, value.new_zeros(0, *value.shape))
-
-
-def aligned(*values: Decomposed) -> tuple[Decomposed, ...]:
-    """The same values with the same number of sources."""
-    rows = max(v.relevant.shape[0] for v in values)
-    return tuple(Decomposed(v.total, grow(v.relevant, rows)) for v in values)
-
-
-def finite(name, total: Tensor, r: Tensor) -> Decomposed:
-    """A decomposed result; nothing is relevant where the total is infinite, and a NaN names the operation."""
-    from interp.effects.decomposed_ops import NoRule, name_of
-
-    if not torch.isfinite(total).all():
-        r = torch.where(torch.isfinite(total), r, 0)
-    if torch.isnan(r).any() or torch.isnan(total).any():
-        raise NoRule(f"decomposing {name_of(name)} gave NaN")
-    return Decomposed(total, r)
 
 
 CDT = DecompositionRules()

@@ -56,9 +56,7 @@ class LinearRules:
                 ratio = (value - zero) / torch.where(x == 0, 1, x)
                 small = function(torch.full_like(x, 1e-3)) - function(torch.full_like(x, -1e-3))
                 ratio = torch.where(x == 0, small / 2e-3, ratio)
-            # the added difference keeps the value bit for bit and has no gradient
-            out = x * ratio
-            out = out + (value - out).detach()
+            out = _with_gradient_of(value, x * ratio)
         setattr(out, _GATE, True)
         return out
 
@@ -72,9 +70,8 @@ class LinearRules:
     def multiply(self, function: Callable, a, b) -> Tensor:
         """A product of two values that both depend on the sources."""
         if self.product == "half":
-            out = function(a, b)
             half = 0.5 * function(a, b.detach()) + 0.5 * function(a.detach(), b)
-            return half + (out - half).detach()
+            return _with_gradient_of(function(a, b).detach(), half)
         if getattr(a, _GATE, False) and not getattr(b, _GATE, False):
             return function(a.detach(), b)
         if getattr(b, _GATE, False) and not getattr(a, _GATE, False):
@@ -114,6 +111,11 @@ class LinearMode(TorchFunctionMode):
         shape = (1, -1, *[1] * (x.dim() - 2))
         return semantic.affine(out, None if weight is None else weight.reshape(shape),
                                None if bias is None else bias.reshape(shape))
+
+
+def _with_gradient_of(value: Tensor, other: Tensor) -> Tensor:
+    """`value`, bit for bit, with the derivative of `other`: what is added is zero."""
+    return value + (other - other.detach())
 
 
 def _live(value) -> bool:

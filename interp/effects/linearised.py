@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interp.effects.linear_rules import DIRECT, FROZEN, RELP, TANGENT, LinearMode, LinearRules
 from interp.effects.reading import Reader
-from interp.effects.sources import Groups, check_finite
+from interp.effects.sources import Groups, check_finite, check_fit
 from interp.hooks import HookedModel, Site
 from interp.hooks.semantic import use_rules
 from interp.results.errors import BadInput
@@ -70,10 +70,18 @@ def gradients(model: HookedModel, x, sites: list[str], metric, rules: LinearRule
     batch = model.batch_of(x)[0]
     reader = Reader(model, metric, batch, whole="output" in sites)
     with linear_run(model, rules, [*extra, *((name, leaf(kept, batch)) for name in sites)]), reader.gathering():
-        value = check_finite(reader(model(x))[0], "the metric of the clean run")
+        value = _metric(reader, model(x))
         grads = torch.autograd.grad(value.sum(), [kept[s] for s in sites], allow_unused=True)
     found = {s: torch.zeros_like(kept[s]) if g is None else g for s, g in zip(sites, grads)}
     return value.detach(), {s: kept[s].detach() for s in sites}, found
+
+
+def _metric(reader: Reader, output: Tensor) -> Tensor:
+    """The metric of the clean run, [batch]. Raises BadInput where it is not finite or has lost the gradient."""
+    value = check_finite(reader(output)[0], "the metric of the clean run")
+    if output.requires_grad and not value.requires_grad:
+        raise BadInput('the metric has no gradient (an argmax, a comparison); rules="ablation" needs none')
+    return value if value.requires_grad else value.detach().requires_grad_()
 
 
 def direct_gradients(model: HookedModel, x, sites: list[str], metric):
@@ -98,7 +106,7 @@ def direct_gradients(model: HookedModel, x, sites: list[str], metric):
     reader = Reader(model, metric, batch, whole="output" in sites)
     handlers = [(s, leaf(kept, batch)) for s in [*inside, *outside]] + [(w, cut) for w in writes]
     with linear_run(model, DIRECT, handlers), reader.gathering():
-        value = check_finite(reader(model(x))[0], "the metric of the clean run")
+        value = _metric(reader, model(x))
         ends = [*(leaves[w] for w in writes), *(kept[s] for s in outside)]
         grads = list(torch.autograd.grad(value.sum(), ends, allow_unused=True, retain_graph=bool(inside)))
         of = dict(zip([*writes, *outside], grads))
@@ -113,9 +121,10 @@ def direct_gradients(model: HookedModel, x, sites: list[str], metric):
 
 
 def on_stream(model: HookedModel, name: str) -> bool:
-    """Whether a site is the stream itself or part of the stem, rather than inside a component."""
+    """Whether a site is the stream itself (a norm of a post-norm block too) or the stem, not inside a component."""
     site = model.site(name)
-    return site.depth is None or site.kind.startswith(("hook_resid", "stage."))
+    norms = {step.norm.path for b in model.map.blocks.values() for step in b.steps if step.norm is not None}
+    return site.depth is None or site.kind.startswith(("hook_resid", "stage.")) or site.module in norms
 
 
 def effects_of(groups: Groups, masks, values, grads, base, batch: int) -> Tensor:
@@ -125,7 +134,8 @@ def effects_of(groups: Groups, masks, values, grads, base, batch: int) -> Tensor
     """
     products = {}
     for name in groups.sites:
-        difference = values[name] - base[name].to(values[name])
+        new = base[name].to(values[name])
+        difference = torch.where(values[name] == new, 0, values[name] - new)  # masked scores are -inf in both
         products[name] = (grads[name] * difference).to(torch.promote_types(grads[name].dtype, torch.float32))
     rows = [
         sum(torch.where(mask, products[name], 0).reshape(batch, -1).sum(1) for name, mask in removed.items())
@@ -148,9 +158,14 @@ def linear_effects(model: HookedModel, x, groups: Groups, metric, bases, rules: 
         (value, values, grads), forwards = direct_gradients(model, x, sites, metric), 3
     else:
         (value, values, grads), forwards = gradients(model, x, sites, metric, RULES[rules]), 3
+    if any(b.dim() for b in base.values()):
+        # read as the baseline was: another kernel's rounding is no difference between the two runs
+        values, forwards = model.read(x, sites), forwards + 1
+    check_fit(base, values)
     masks = groups.masks(values, model.lengths(x))
     batch = model.batch_of(x)[0]
-    return effects_of(groups, masks, values, grads, base, batch), value, {"forwards": forwards, "rows": forwards * batch}
+    found = check_finite(effects_of(groups, masks, values, grads, base, batch), "an effect")
+    return found, value, {"forwards": forwards, "rows": forwards * batch}
 
 
 def _integrated(model: HookedModel, x, sites: list[str], metric, corrupt):

@@ -1,7 +1,7 @@
 """The patched engine: exact effects, sources x prompts folded into the batch axis of the model's own forward.
 
 Sources are injected by hooks, blocks below the first source are replaced by what they returned in the clean run, and
-the unembedding is computed only where the metric reads. Right for routing, in-place code and any kernel. Its oracle is a
+the unembedding is computed only where the metric reads, for many sources at once. Right for routing, in-place code and any kernel. Its oracle is a
 plain loop at batch 1 (tests/effects).
 """
 
@@ -14,12 +14,13 @@ from torch import Tensor
 
 from interp.effects.reading import Reader
 from interp.effects.skip import CleanRun, default_rows
-from interp.effects.sources import Groups, check_finite, fold
+from interp.effects.sources import Groups, check_finite, check_fit, fold
 from interp.hooks import HookedModel, Site
 from interp.hooks.firing import Stop
 from interp.results.progress import progress
 
 BUDGET = 1 << 30  # bytes of activations in one folded forward
+UNEMBED_ROWS = 128  # rows from which on the unembedding is bound by arithmetic rather than by reading its weights
 
 
 @dataclass
@@ -35,12 +36,15 @@ class Clean:
 
 def clean_run(model: HookedModel, x, groups: Groups, reader: Reader | None, targets: Sequence[str] = ()) -> Clean:
     """One forward of `x` without interventions, keeping what later forwards need."""
-    run = CleanRun(model, set(groups.starts))
+    late = {len(model.map.blocks)} if reader is not None and reader.few else set()
+    run = CleanRun(model, {*groups.starts, *late})
     names = list(dict.fromkeys([*groups.sites, *targets]))
     handlers: dict[str, Tensor] = {}
 
     def keep(value: Tensor, site: Site) -> None:
         handlers[site.name] = value.detach()
+        if site.name in groups.sites:
+            run.reached.add(groups.start(site.name))
 
     with torch.no_grad(), model.firing([(n, keep) for n in names], stop=reader is None), run.recording():
         if reader is None:
@@ -102,20 +106,40 @@ def sweep(
     def keep(value: Tensor, site: Site) -> None:
         seen[site.name] = value.detach()
 
-    for chunk in progress(chunks(groups, max(1, rows // batch)), label):
+    todo = chunks(groups, max(1, rows // batch))
+    held: list[tuple[list[int], Tensor]] = []  # what the unembedding reads: its weights are large, so it runs seldom
+    for chunk in progress(todo, label):
         handlers = [*_inject(chunk, clean, base, batch), *((t, keep) for t in targets)]
+        start, times = groups.starts[chunk[0]], len(chunk)
         with torch.no_grad(), model.firing(handlers, stop=reader is None) as firing:
-            with clean.run.skipping(groups.starts[chunk[0]], len(chunk), batch, firing):
-                folded = fold(x, len(chunk))
+            with clean.run.skipping(start, times, batch, firing, early=True):
+                folded, values = fold(x, times), None
                 if reader is None:
                     try:
                         model(folded)
                     except Stop:
                         pass
-                    yield chunk, None, dict(seen)
+                elif reader.few:
+                    held.append((chunk, reader.hidden(folded, times, firing)))
                 else:
-                    with reader.gathering(len(chunk)):
-                        yield chunk, reader(model(folded), len(chunk)), dict(seen)
+                    values = reader(model(folded), times)
+        if reader is None or not reader.few:
+            yield chunk, values, dict(seen)
+        elif chunk is todo[-1] or sum(len(hidden) for _, hidden in held) >= UNEMBED_ROWS:
+            for chunk, values in _unembed(model, x, held, clean, reader):
+                yield chunk, values, {}
+            held = []
+
+
+def _unembed(model: HookedModel, x, held, clean: Clean, reader: Reader) -> Iterator[tuple[list[int], Tensor]]:
+    """(group indices, metric [n, batch]) of gathered rows, from one forward that skips every block."""
+    with torch.no_grad(), model.firing([]) as firing:
+        with clean.run.skipping(len(model.map.blocks), 1, reader.batch, firing):
+            output = reader.unembed(x, torch.cat([hidden for _, hidden in held]))
+    values = reader(output, len(output) // reader.batch)
+    for chunk, _ in held:
+        yield chunk, values[: len(chunk)]
+        values = values[len(chunk) :]
 
 
 def patched_effects(
@@ -129,10 +153,12 @@ def patched_effects(
     batch, n_pos = model.batch_of(x)
     reader = Reader(model, metric, batch, whole="output" in groups.sites)
     clean = clean_run(model, x, groups, reader)
+    n_pos = max(n_pos, *(longest(groups.sites[name], value, batch) for name, value in clean.values.items()))
     rows = rows or default_rows(model, n_pos, BUDGET, reader.few)
     total = torch.zeros(len(groups), batch, dtype=clean.metric.dtype)
     count = batch
     for draw, base in enumerate(bases):
+        check_fit(base, clean.values)
         known = {} if done is None else {i: e for i in range(len(groups)) if (e := done.get(draw, i)) is not None}
         for i, effect in known.items():
             total[i] += effect
@@ -161,6 +187,11 @@ def unchanged(clean: Clean, base: dict[str, Tensor], batch: int) -> Tensor:
         rows = [(same[site] | ~mask).reshape(-1, same[site][0].numel()).all(1) for site, mask in masks.items()]
         found.append(torch.stack([_per_prompt(row, batch) for row in rows]).all(0).cpu())
     return torch.stack(found)
+
+
+def longest(site: Site, value: Tensor, batch: int) -> int:
+    """Positions that a prompt has at a site: of an image, patches (of all its windows)."""
+    return 1 if site.pos_axis is None else value.shape[site.pos_axis] * max(1, value.shape[0] // batch)
 
 
 def _per_prompt(row: Tensor, batch: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Metrics, and computing the output only where a metric reads it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interp.hooks import HookedModel
+from interp.hooks.firing import Firing, Stop
 from interp.results.errors import BadInput
 
 
@@ -30,20 +31,52 @@ class Reader:
         self.model, self.metric, self.batch = model, metric, batch
         few = isinstance(metric, ReadsPositions) and metric.positions is not None
         self.few = few and not whole and model.map.unembed is not None
+        if few and len(metric.positions) != batch:
+            raise BadInput(
+                f"the metric reads {len(metric.positions)} positions, one a prompt; there are {batch} prompts"
+            )
 
     @contextmanager
-    def gathering(self, times: int = 1) -> Iterator[None]:
+    def gathering(self) -> Iterator[None]:
         """Forwards inside compute the output at the metric's positions only."""
         if not self.few:
             yield
             return
-        at = self.metric.positions.repeat(times)
+        with self._before_unembedding(lambda hidden: self._gather(hidden, 1)):
+            yield
 
-        def gather(module, args):
-            hidden = args[0]
-            return (hidden[torch.arange(len(at)), at.to(hidden.device)][:, None], *args[1:])
+    def hidden(self, x, times: int, firing: Firing) -> Tensor:
+        """[times * batch, 1, d]: what the unembedding reads at the metric's positions, in a folded forward that ends
+        there."""
+        found: list[Tensor] = []
 
-        handle = self.model.module.get_submodule(self.model.map.unembed).register_forward_pre_hook(gather)
+        def hold(hidden: Tensor) -> Tensor:
+            found.append(self._gather(hidden, times))
+            firing.finish()
+            raise Stop
+
+        with self._before_unembedding(hold):
+            try:
+                self.model(x)
+            except Stop:
+                pass
+        return found[0]
+
+    def unembed(self, x, hidden: Tensor) -> Tensor:
+        """The output for gathered `hidden` [rows, 1, d]: one forward of `x` that goes on with them."""
+        with self._before_unembedding(lambda own: hidden):
+            return self.model(x)
+
+    def _gather(self, hidden: Tensor, times: int) -> Tensor:
+        at = self.metric.positions.repeat(times).to(hidden.device)
+        if int(at.max()) >= hidden.shape[1]:
+            raise BadInput(f"the metric reads position {int(at.max())}; the output has {hidden.shape[1]} positions")
+        return hidden[torch.arange(len(at), device=hidden.device), at][:, None]
+
+    @contextmanager
+    def _before_unembedding(self, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        module = self.model.module.get_submodule(self.model.map.unembed)
+        handle = module.register_forward_pre_hook(lambda module, args: (change(args[0]), *args[1:]))
         try:
             yield
         finally:

@@ -1,7 +1,8 @@
 """Starting a forward late: blocks below the first source return what they returned in the clean run.
 
 A block's module is called as usual (so that visits count on) but its forward is a lookup. Works for any block whose
-output is tensors, whatever they mean; behind a merge of stages each segment has its own last output.
+output is tensors, whatever they mean; behind a merge of stages each segment has its own last output. In the source's own
+block, projections that come before it are looked up too.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,16 +15,23 @@ from interp.hooks import HookedModel
 from interp.hooks.firing import Firing
 from interp.hooks.roles import replace_forward
 from interp.hooks.sitemap import Block
+from interp.hooks.tap import OUT
 
 
 class CleanRun:
-    """Raw outputs of the blocks that end a skippable stretch, kept from one clean forward."""
+    """What one clean forward leaves for later ones that start at one of the blocks `starts`.
+
+    `raw[i]` is the output of block i where it ends a skippable stretch. `early[start]` has the outputs of projections
+    that block `start` computes before its first source, by module path and call (each with its version, to see later writes in place).
+    """
 
     def __init__(self, model: HookedModel, starts: set[int]):
         self.model = model
         self.blocks = list(model.map.blocks.values())
         self.wanted = {i for start in starts for i in self._ends(start).values()}
         self.raw: dict[int, object] = {}
+        self.early: dict[int, dict[str, list[tuple[Tensor, int]]]] = {i: {} for i in starts if i < len(self.blocks)}
+        self.reached: set[int] = set()  # blocks whose first source has fired
 
     def _ends(self, start: int) -> dict[int, int]:
         """For every block below `start`: the index of the last skipped block of its segment."""
@@ -51,11 +59,47 @@ class CleanRun:
 
                 handle = self.model.module.get_submodule(path).register_forward_hook(hook)
                 stack.callback(handle.remove)
+            self._record_early(stack)
             yield
 
+    def _record_early(self, stack: ExitStack) -> None:
+        """Hooks that keep what projections return before the first source of their block."""
+        now: dict[str, int | None] = {"block": None}
+        for path, indices in _by_path(self.blocks, set(self.early)).items():
+            counter = {"visit": 0}
+
+            def enter(module, args, indices=indices, counter=counter):
+                now["block"] = indices.get(counter["visit"])
+                counter["visit"] += 1
+
+            stack.callback(self.model.module.get_submodule(path).register_forward_pre_hook(enter).remove)
+            for inner in self._projections(path):
+
+                def keep(module, args, output, inner=inner):
+                    block = now["block"]
+                    if block is not None and block not in self.reached:
+                        self.early[block].setdefault(inner, []).append((output, output._version))
+
+                stack.callback(self.model.module.get_submodule(inner).register_forward_hook(keep).remove)
+
+    def _projections(self, path: str) -> list[str]:
+        """Plain modules in a block (no role, no parts) whose output is a declared site, so that its first axis is the
+        batch's."""
+        found = []
+        for site, tap in self.model.map.sites.values():
+            inside = tap.path.startswith(path + ".") and tap.point == OUT and tap.path not in self.model.map.roles
+            if inside and tap.path not in found and site.axes[0] in ("batch", "window"):
+                module = self.model.module.get_submodule(tap.path)
+                if not list(module.children()) and list(module.parameters()):
+                    found.append(tap.path)
+        return found
+
     @contextmanager
-    def skipping(self, start: int, times: int, batch: int, firing: Firing) -> Iterator[None]:
-        """Blocks below `start` replaced; their outputs repeated `times` along the batch axis."""
+    def skipping(self, start: int, times: int, batch: int, firing: Firing, *, early: bool = False) -> Iterator[None]:
+        """Blocks below `start` replaced; their outputs repeated `times` along the batch axis.
+
+        With `early`, so are the projections before the first source in block `start`.
+        """
         ends = self._ends(start)
         folded = {i: _fold(self.raw[i], times, batch) for i in set(ends.values())}
         firing.offsets = self._offsets(start)
@@ -64,6 +108,10 @@ class CleanRun:
                 module = self.model.module.get_submodule(path)
                 undo = _lookup(module, {visit: folded[ends[i]] for visit, i in indices.items()}, firing)
                 stack.callback(undo)
+            for path, calls in self.early.get(start, {}).items() if early else ():
+                outputs = {i: _repeat(output, times) for i, (output, version) in enumerate(calls)
+                           if output._version == version}  # else written to in place since
+                stack.callback(_lookup(self.model.module.get_submodule(path), outputs, firing))
             yield
 
     def _offsets(self, start: int) -> dict[tuple[str, str], int]:
@@ -103,11 +151,15 @@ def _lookup(module: nn.Module, outputs: dict[int, object], firing: Firing) -> Ca
     return replace_forward(module, forward)
 
 
+def _repeat(value: Tensor, times: int) -> Tensor:
+    return value.repeat(times, *[1] * (value.dim() - 1))
+
+
 def _fold(raw, times: int, batch: int):
     """Every tensor with the batch as its first axis, repeated (source major)."""
     if isinstance(raw, Tensor):
         fits = raw.dim() > 0 and raw.shape[0] == batch
-        return raw.repeat(times, *[1] * (raw.dim() - 1)) if fits else raw
+        return _repeat(raw, times) if fits else raw
     if isinstance(raw, tuple | list):
         return type(raw)(_fold(r, times, batch) for r in raw)
     return raw

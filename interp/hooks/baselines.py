@@ -69,7 +69,9 @@ def resolve(model, sites: Sequence[Site], baseline: Baseline, x: Any = None) -> 
             raise BadInput(f"the baseline has no tensor for {missing[0]!r}")
         return [{name: baseline[name] for name in names}]
     if isinstance(baseline, Mean):
-        return [_mean(model, sites, baseline)]
+        mean = _mean(model, sites, baseline)
+        batch = 1 if x is None else model.batch_of(x)[0]
+        return [{n: v.repeat(batch, *[1] * (v.dim() - 1)) if v.shape[0] > 1 else v for n, v in mean.items()}]
     if isinstance(baseline, Counterfactual):
         if x is not None and model.batch_of(baseline.inputs) != model.batch_of(x):
             raise BadInput(f"clean and counterfactual inputs differ in shape: {model.batch_of(x)} and "
@@ -82,7 +84,7 @@ def resolve(model, sites: Sequence[Site], baseline: Baseline, x: Any = None) -> 
         generator = torch.Generator().manual_seed(baseline.seed)
         size, batch = model.batch_of(baseline.inputs)[0], model.batch_of(x)[0]
         picks = [torch.randint(size, (batch,), generator=generator) for _ in range(baseline.draws)]
-        return [{name: value[pick] for name, value in pool.items()} for pick in picks]
+        return [{name: _pick(value, pick, size) for name, value in pool.items()} for pick in picks]
     raise BadInput(f"{type(baseline).__name__} is no baseline")
 
 
@@ -97,6 +99,18 @@ def _read(model, x: Any, names: list[str]) -> dict[str, Tensor]:
     return joined
 
 
+def _by_prompt(value: Tensor, batch: int) -> Tensor:
+    """A row a prompt, [batch, rows of one, ...]: windows of an image are its rows; one shared row stays one."""
+    count = batch if value.shape[0] % batch == 0 else 1
+    return value.reshape(count, value.shape[0] // count, *value.shape[1:])
+
+
+def _pick(value: Tensor, pick: Tensor, batch: int) -> Tensor:
+    """The rows of the picked prompts; a value that all prompts share stays as it is."""
+    rows = _by_prompt(value, batch)
+    return value if len(rows) != batch else rows[pick].flatten(0, 1)
+
+
 def _mean(model, sites: Sequence[Site], baseline: Mean) -> dict[str, Tensor]:
     batch = model.batch_of(baseline.over)[0]
     sums: dict[str, Tensor] = {}
@@ -106,8 +120,13 @@ def _mean(model, sites: Sequence[Site], baseline: Mean) -> dict[str, Tensor]:
         cache, lengths = model.read(part, [s.name for s in sites]), model.lengths(part)
         for site in sites:
             value, weight = cache[site.name], _weight(site, cache[site.name], lengths)
-            axes = [0] if baseline.per == "position" or site.pos_axis is None else [0, site.pos_axis]
-            total, count = (value * weight).sum(axes, keepdim=True), weight.sum(axes, keepdim=True)
+            n = len(_by_prompt(value, len(lengths.first)))
+            axes = [0] if baseline.per == "position" else [0, 1]  # each window of an image is a place, as a position is
+            if baseline.per == "all" and site.pos_axis is not None:
+                axes.append(site.pos_axis + 1)
+            total, count = (
+                t.reshape(n, -1, *t.shape[1:]).sum(axes, keepdim=True).flatten(0, 1) for t in (value * weight, weight)
+            )
             sums[site.name] = sums.get(site.name, 0) + total
             weights[site.name] = weights.get(site.name, 0) + count
     return {name: sums[name] / weights[name].clamp(min=1) for name in sums}
@@ -119,6 +138,7 @@ def _weight(site: Site, value: Tensor, lengths: Lengths) -> Tensor:
     shape[0] = value.shape[0]
     if site.pos_axis is None or len(lengths.first) != value.shape[0]:
         return torch.ones(shape, dtype=value.dtype, device=value.device)
+    lengths = lengths.along(site, value)
     width = shape[site.pos_axis] = value.shape[site.pos_axis]
     place = torch.arange(width)[None]
     real = (place >= lengths.first[:, None]) & (place < lengths.stop[:, None])

@@ -1,6 +1,7 @@
 """`Cache`: the activations of one run, by site name, with the proof of what fired."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from interp.hooks.index import Lengths
 from interp.hooks.site import Site, full_name
 from interp.results.errors import BadFile, MissingSite, nearest
+from interp.results.files import write_failed
 
 _SCHEMA = "interp.cache.1"
 
@@ -53,12 +55,24 @@ class Cache(Mapping[str, Tensor]):
         return Cache({k: v.to(device) for k, v in self.items()}, self.sites, self.counts, self.lengths)
 
     def save(self, path: str | Path) -> None:
-        """Write tensors and site facts to one safetensors file."""
+        """Write tensors and site facts to one safetensors file, wholly or not at all.
+
+        Raises InterpError where the disk refuses.
+        """
         facts = {name: asdict(self.sites[name]) for name in self}
         meta = {"schema": _SCHEMA, "sites": json.dumps(facts), "counts": json.dumps(self.counts)}
         tensors = {name: value.detach().contiguous().clone() for name, value in self.items()}
         tensors |= {"lengths.first": self.lengths.first, "lengths.stop": self.lengths.stop}
-        save_file(tensors, str(path), metadata=meta)
+        path = Path(path)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            save_file(tensors, str(draft), metadata=meta)
+            os.replace(draft, path)
+        except (OSError, SafetensorError) as error:
+            # safetensors wraps what the system said
+            raise write_failed(path, error if isinstance(error, OSError) else OSError(str(error))) from error
+        finally:
+            draft.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "Cache":
@@ -70,8 +84,11 @@ class Cache(Mapping[str, Tensor]):
                     raise BadFile(f"{path} is no activation cache of interp (schema {meta.get('schema')!r})")
                 values = {name: file.get_tensor(name) for name in file.keys()}
             facts = json.loads(meta["sites"])
+            counts = {name: int(count) for name, count in json.loads(meta["counts"]).items()}
             lengths = Lengths(values.pop("lengths.first"), values.pop("lengths.stop"))
-        except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+            sites = {name: Site(**{**fact, "axes": tuple(fact["axes"])}) for name, fact in facts.items()}
+            return cls({name: values[name] for name in facts}, sites, counts, lengths)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, BadFile):
+                raise
             raise BadFile(f"{path} cannot be read as an activation cache: {error}") from error
-        sites = {name: Site(**{**fact, "axes": tuple(fact["axes"])}) for name, fact in facts.items()}
-        return cls({name: values[name] for name in facts}, sites, json.loads(meta["counts"]), lengths)

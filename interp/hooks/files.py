@@ -75,14 +75,16 @@ def save_model(model: HookedModel, path: str | Path, extra: Mapping[str, Any] | 
     Raises BadInput for a model without a recipe (a foreign module, which could not be rebuilt without executing its
     code) and InterpError where the disk refuses.
     """
-    if (model.recipe or {}).get("source") not in REBUILT:
+    recipe = model.recipe or {}
+    # a timm module that was built by hand has no name to be built again from
+    if recipe.get("source") not in REBUILT or recipe.get("architecture", "named") is None:
         raise BadInput(f"{model.name} is a foreign module: interp could not rebuild it without executing its code. "
                        "Save its state_dict with safetensors and wrap it again with interp.hook")
     path = Path(path)
     tensors, ties = _once(model.state_dict())
     weights = save(tensors)
     facts = {
-        "schema": SCHEMA, "name": model.name, "recipe": encode(model.recipe), "ties": ties,
+        "schema": SCHEMA, "name": model.name, "recipe": encode(recipe), "ties": ties,
         "casts": _casts(model.module), "sha256": hashlib.sha256(weights).hexdigest(), "versions": versions(),
         "tokenizer": _save_tokenizer(model.tokenizer, path / TOKENIZER), **(extra or {}),
     }
@@ -127,7 +129,7 @@ def _save_tokenizer(tokenizer: Any, path: Path) -> bool:
 def read_model_files(path: str | Path) -> ModelFiles:
     """The content of a directory written by `save_model`, checked against its hash.
 
-    Raises BadFile for anything damaged, foreign or of another schema, BadInput for weights that hold NaN or Inf.
+    Raises BadFile for anything damaged, foreign or of another schema.
     """
     path = Path(path)
     facts = read_json(path / FACTS, schema=SCHEMA)
@@ -136,9 +138,6 @@ def read_model_files(path: str | Path) -> ModelFiles:
     if missing:
         raise BadFile(f"{path / FACTS}: damaged, it has no {missing[0]!r}")
     tensors = _read_weights(path / WEIGHTS, facts["sha256"])
-    for name, value in tensors.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise BadInput(f"{path / WEIGHTS}: the weight {name!r} holds NaN or Inf; train or export the model again")
     extra = {key: value for key, value in facts.items() if key not in known}
     tokenizer = path / TOKENIZER if facts["tokenizer"] else None
     return ModelFiles(facts["name"], decode(facts["recipe"]), tensors, facts["ties"], facts["casts"], tokenizer, extra)

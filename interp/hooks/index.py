@@ -15,16 +15,22 @@ Position = int | slice | Sequence[int] | None
 
 @dataclass(frozen=True)
 class Lengths:
-    """First and one-past-last real token of every row; without a mask, the whole row."""
+    """First and one-past-last real token of every row; without a mask, the whole row.
+
+    `masked` is False where there was no mask: then every site is as long as its own axis (patches of an image).
+    `encoder` has the lengths of the other stream of an encoder-decoder.
+    """
 
     first: Tensor
     stop: Tensor
+    masked: bool = True
+    encoder: "Lengths | None" = None
 
     @classmethod
     def of(cls, batch: int, n_pos: int, attention_mask: Tensor | None = None) -> "Lengths":
         """From a 0/1 attention mask [batch, pos], padded on either side."""
         if attention_mask is None:
-            return cls(torch.zeros(batch, dtype=torch.long), torch.full((batch,), n_pos))
+            return cls(torch.zeros(batch, dtype=torch.long), torch.full((batch,), n_pos), masked=False)
         real = attention_mask.bool().cpu()
         place = torch.arange(real.shape[1]).expand_as(real)
         first = place.masked_fill(~real, real.shape[1]).amin(1)
@@ -32,7 +38,16 @@ class Lengths:
 
     def repeat(self, times: int) -> "Lengths":
         """The lengths of the batch folded `times` times into its own axis (source major)."""
-        return Lengths(self.first.repeat(times), self.stop.repeat(times))
+        encoder = self.encoder and self.encoder.repeat(times)
+        return Lengths(self.first.repeat(times), self.stop.repeat(times), self.masked, encoder)
+
+    def along(self, site: Site, value: Tensor) -> "Lengths":
+        """The lengths along the position axis of a site: of its stream, its patches, or (for windows) its own rows."""
+        own = self.encoder if self.encoder is not None and site.name.startswith("encoder.") else self
+        n_pos = value.shape[site.pos_axis]
+        if site.axes[0] != "batch":
+            return Lengths.of(value.shape[0], n_pos)
+        return own if own.masked else Lengths.of(len(own.first), n_pos)
 
     def absolute(self, pos: Position) -> Tensor:
         """Boolean [batch, max(stop)] of the meant positions.
@@ -111,9 +126,8 @@ class Index:
             mask = mask & _one_hot(self.unit % value.shape[-1], value.dim() - 1, value)
         if self.pos is not None:
             axis = site.pos_axis
-            if lengths is None or site.axes[0] != "batch":
-                lengths = Lengths.of(value.shape[0], value.shape[axis])
-            rows = lengths.absolute(self.pos)
+            own = Lengths.of(value.shape[0], value.shape[axis]) if lengths is None else lengths.along(site, value)
+            rows = own.absolute(self.pos)
             rows = torch.nn.functional.pad(rows, (0, value.shape[axis] - rows.shape[1]))
             shape = [1] * value.dim()
             shape[0], shape[axis] = rows.shape

@@ -31,6 +31,8 @@ def _sites(model, names, tied: bool) -> list[Site]:
 
 
 def _broadcast(new: Tensor, value: Tensor, site: Site) -> Tensor:
+    if site.axes[0] == "window" and new.dim() == value.dim() and new.shape[0] > 1:  # of one image, for each
+        new = new.repeat(max(1, value.shape[0] // new.shape[0]), *[1] * (value.dim() - 1))
     try:
         return torch.broadcast_to(new.to(value), value.shape)
     except RuntimeError:

@@ -14,7 +14,7 @@ from interp.hooks.bench import Bench, Finding, relative
 
 
 def patching(b: Bench) -> Iterator[Finding]:
-    """A site's own value changes nothing; noise there changes the output (inert sites: exactly not) and is read back."""
+    """A site's own value changes nothing; noise there changes the output (inert sites: not) and is read back."""
     names = list(b.cache)
     yield from _own_values(b, names)
     for site in b.model.sites():

@@ -1,10 +1,11 @@
-"""`HookedModel`: a module, its declared sites and its declared equations, behind the calls TransformerLens users know."""
+"""`HookedModel`: a module, its declared sites and equations, behind the calls TransformerLens users know."""
 
 import fnmatch
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -147,10 +148,12 @@ class HookedModel:
     def lengths(self, x: Inputs) -> Lengths:
         """Where the real tokens of every row are, from its attention mask."""
         batch, n_pos = self.batch_of(x)
-        mask = None
-        if isinstance(x, Mapping):
-            mask = x.get("decoder_attention_mask" if "decoder_input_ids" in x else "attention_mask")
-        return Lengths.of(batch, n_pos, mask)
+        mask = x.get("attention_mask") if isinstance(x, Mapping) else None
+        if isinstance(x, Tensor) or "decoder_input_ids" not in x:
+            return Lengths.of(batch, n_pos, mask)
+        own = Lengths.of(batch, n_pos, x.get("decoder_attention_mask"))
+        # a mask in one stream only: the other's sites are as long as themselves
+        return replace(own, encoder=Lengths.of(batch, n_pos, mask))
 
     def __call__(self, x: Inputs) -> Tensor:
         args, kwargs = self.inputs(x)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -103,6 +103,11 @@ class Folder:
         A key is any text that names the chunk, kept short.
         """
         save_arrays(self._part(key), arrays, metadata={"key": key})
+
+    def parts(self) -> list[str]:
+        """The keys of all finished chunks, sorted."""
+        files = (self.path / "parts").glob("*.safetensors")
+        return sorted(unquote(file.stem) for file in files if is_whole(file))
 
     def clear_parts(self) -> None:
         """Remove all chunks, once what they were for is saved."""

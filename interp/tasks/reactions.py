@@ -1,12 +1,12 @@
-"""Chemical reactions as text, and the atom mapping that the embedded reaction model holds in one attention head.
+"""Chemical reactions as text, and the atom map that the embedded reaction model holds in one attention head.
 
-A reaction is a SMILES string `reactants>>products`. Its tokens are atoms, bonds, brackets and ring digits; the model
-(rxnmapper's ALBERT, `garden/rxnmapper`) reads `[CLS] tokens [SEP]`. Its authors found that one head attends from
-each atom of the product to the atom of the reactants it came from.
+A reaction is a SMILES string `reactants>>products`. Its tokens are atoms, bonds, parentheses and ring digits;
+the model (rxnmapper's ALBERT, `garden/rxnmapper`) reads `[CLS] tokens [SEP]`. Its authors found that one head
+attends from each atom of the product to the atom of the reactants it came from.
 Paper: Schwaller et al. 2021, "Extraction of organic chemistry grammar from unsupervised learning of chemical
 reactions", Science Advances 7(15).
 
-*Positions* everywhere in this module count the model's input, `[CLS]` being 0, so that they index its attention.
+*Positions* in this module count the model's input, `[CLS]` being 0, so that they index its attention.
 """
 
 import re
@@ -16,10 +16,12 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
+from interp.results.errors import BadInput
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The package's own setting (`layers: [10], head: 5` over `enumerate(attentions)`): both count from 0, so it is the
+# The package's own setting, layer 10 and head 5 of a list it enumerates: both count from 0, so it is the
 # eleventh of twelve layers and the sixth of eight heads. In our sites: blocks.10.attn.hook_pattern, head 5.
 MAPPING_LAYER = 10
 MAPPING_HEAD = 5
@@ -29,12 +31,13 @@ MAX_TOKENS = 512  # positions of the model, [CLS] and [SEP] included
 _TOKEN = re.compile(r"\[[^\]]+\]|Br|Cl|%\d\d|>>|[BCNOSPFIbcnosp*0-9()=#$:~@?/\\.+>-]")
 _SYMBOL = re.compile(r"\[\d*([A-Z][a-z]?|[a-z]{1,2}|\*)")
 _BONDS = frozenset("-=#$:/\\")
+_SPECIAL = frozenset(("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"))
 
 
 def tokenize(smiles: str) -> list[str]:
     """The tokens of a molecule or reaction; joined they give `smiles` back.
 
-    Raises ValueError naming the first character that belongs to no token.
+    Raises BadInput naming the first character that belongs to no token.
     """
     tokens = _TOKEN.findall(smiles)
     if "".join(tokens) != smiles:
@@ -43,27 +46,27 @@ def tokenize(smiles: str) -> list[str]:
             if not smiles.startswith(token, read):
                 break
             read += len(token)
-        raise ValueError(f"not SMILES: character '{smiles[read]}' at {read} of '{smiles}'")
+        raise BadInput(f"not SMILES: character '{smiles[read]}' at {read} of '{smiles}'")
     return tokens
 
 
 def model_tokens(reaction: str) -> list[str]:
     """`[CLS]`, the tokens of one reaction, `[SEP]`: what stands at each position of the model's input.
 
-    Raises ValueError if the text is not of the form reactants>>products or is too long for the model.
+    Raises BadInput if the text is not of the form reactants>>products or is too long for the model.
     """
     tokens = tokenize(reaction)
     if tokens.count(">>") != 1 or tokens[0] == ">>" or tokens[-1] == ">>":
-        raise ValueError(f"not a reaction (reactants>>products): '{reaction}'")
+        raise BadInput(f"not a reaction (reactants>>products): '{reaction}'")
     if len(tokens) + 2 > MAX_TOKENS:
-        raise ValueError(f"reaction has {len(tokens) + 2} tokens, the model takes at most {MAX_TOKENS}")
+        raise BadInput(f"reaction has {len(tokens) + 2} tokens, the model takes at most {MAX_TOKENS}")
     return ["[CLS]", *tokens, "[SEP]"]
 
 
 @cache
 def vocabulary() -> dict[str, int]:
     """Token -> id of the embedded model (591 entries; `[PAD]` is 0)."""
-    lines = (files("interp.garden") / "rxnmapper" / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    lines = (files("interp.tasks") / "data" / "reaction_vocabulary.txt").read_text(encoding="utf-8").splitlines()
     return {token: i for i, token in enumerate(lines)}
 
 
@@ -71,18 +74,34 @@ def encode(reactions: Sequence[str]) -> "dict[str, Tensor]":
     """The model's input for a batch of reactions, padded on the right.
 
     Shapes: input_ids and attention_mask "batch pos" (int64). Atoms the model never saw become `[UNK]`.
-    Raises ValueError for an empty batch and as `model_tokens` does.
+    Raises BadInput for an empty batch and as `model_tokens` does.
     """
     import torch
 
     if isinstance(reactions, str) or not reactions:
-        raise ValueError("encode takes a list of at least one reaction SMILES")
+        raise BadInput("encode takes a list of at least one reaction SMILES")
     ids = vocabulary()
     rows = [[ids.get(t, ids["[UNK]"]) for t in model_tokens(r)] for r in reactions]
     width = max(map(len, rows))
     padded = [row + [ids["[PAD]"]] * (width - len(row)) for row in rows]
     mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
     return {"input_ids": torch.tensor(padded), "attention_mask": torch.tensor(mask)}
+
+
+@cache
+def smiles_tokenizer() -> Any:
+    """The tokens and ids of `encode` as a fast transformers tokenizer; what is not SMILES becomes `[UNK]`."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    ids = vocabulary()
+    backend = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN.pattern), behavior="isolated")
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(t, ids[t]) for t in ("[CLS]", "[SEP]")]
+    )
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "cls", "sep", "pad", "mask")}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=MAX_TOKENS, **special)
 
 
 def is_atom(token: str) -> bool:
@@ -102,8 +121,8 @@ def element(token: str) -> str:
 class Graph:
     """The atoms and bonds of one or more molecules.
 
-    `atoms` are tokens in the order written, `positions` says where each was in the tokens, `bonds` maps a pair of
-    atom numbers (smaller first) to its symbol ("" for single or aromatic, as SMILES leaves it out).
+    `atoms` are tokens in the order written, `positions` says where each was in the tokens, `bonds` maps a
+    pair of atom numbers (smaller first) to its symbol ("" for single or aromatic, as SMILES leaves it out).
     """
 
     atoms: tuple[str, ...]
@@ -123,7 +142,7 @@ def parse(tokens: Sequence[str]) -> Graph:
     """Atoms and bonds of tokenised SMILES; `.`, `~`, `>>` and special tokens separate molecules.
 
     Covers the grammar that `tokenize` accepts; stereo marks are read as plain bonds.
-    Raises ValueError for a branch or ring that is not closed.
+    Raises BadInput for a branch or ring that is not closed.
     """
     atoms: list[str] = []
     positions: list[int] = []
@@ -155,9 +174,9 @@ def parse(tokens: Sequence[str]) -> Graph:
         elif token in (".", "~", ">>", "[CLS]", "[SEP]", "[PAD]"):
             previous = None
         else:
-            raise ValueError(f"cannot read token '{token}' at {position} of '{''.join(tokens)}'")
+            raise BadInput(f"cannot read token '{token}' at {position} of '{''.join(tokens)}'")
     if rings or branches:
-        raise ValueError(f"a ring or branch is not closed in '{''.join(tokens)}'")
+        raise BadInput(f"a ring or branch is not closed in '{''.join(tokens)}'")
     return Graph(tuple(atoms), tuple(positions), bonds)
 
 
@@ -185,8 +204,8 @@ def symmetry_classes(graph: Graph) -> list[int]:
 class AtomMap:
     """Which reactant atom each product atom came from.
 
-    `pairs` are (product position, reactant position), sorted; `confidence` gives for each pair the share of its
-    attention that went there when it was chosen (1.0 for a known map).
+    `pairs` are (product position, reactant position), sorted; `confidence` gives for each pair the share of
+    its attention that went there when it was chosen (1.0 for a known map).
     """
 
     pairs: tuple[tuple[int, int], ...]
@@ -198,16 +217,17 @@ def read_atom_map(
 ) -> AtomMap:
     """The atom map that an attention pattern holds.
 
-    `attention` is one head's pattern "query key" for one reaction without padding, `tokens` its `model_tokens`.
-    "argmax" takes for every product atom the reactant atom it attends to most, nothing else. "published" is the
-    package's procedure: attention of both directions summed, atoms of another element excluded, then the surest atom
-    first, each reactant atom used once, and the neighbours of a mapped pair favoured `NEIGHBOUR_BONUS` times.
-    Raises ValueError if the shape does not fit the tokens or the method is unknown.
+    `attention` is one head's pattern "query key" for one reaction without padding, `tokens` its
+    `model_tokens`. "argmax" takes for every product atom the reactant atom it attends to most, nothing else.
+    "published" is the package's procedure: attention of both directions summed, atoms of another element
+    excluded, then the surest atom first, each reactant atom used once, and the neighbours of a mapped pair
+    favoured `NEIGHBOUR_BONUS` times.
+    Raises BadInput if the shape does not fit the tokens or the method is unknown.
     """
     if method not in ("published", "argmax"):
-        raise ValueError(f"no method '{method}' to read an atom map; there are: published, argmax")
+        raise BadInput(f"no method '{method}' to read an atom map; there are: published, argmax")
     if tuple(attention.shape) != (len(tokens), len(tokens)):
-        raise ValueError(f"attention is {tuple(attention.shape)} but the reaction has {len(tokens)} tokens")
+        raise BadInput(f"attention is {tuple(attention.shape)} but the reaction has {len(tokens)} tokens")
     arrow = list(tokens).index(">>")
     graph = parse(tokens)
     reactants = [a for a, p in enumerate(graph.positions) if p < arrow]
@@ -252,15 +272,11 @@ def _greedy(
 
 
 def map_atoms(
-    reactions: Sequence[str], model: Any = None, method: Literal["published", "argmax"] = "published"
+    reactions: Sequence[str], model: Any, method: Literal["published", "argmax"] = "published"
 ) -> list[AtomMap]:
-    """The atom maps of a batch of reactions, read from the published head of `model` (the embedded one if None)."""
+    """The atom maps of some reactions, read from the published head of `model`, a transformers module."""
     import torch
 
-    from interp.garden.fetch import load_real
-
-    if model is None:
-        model, _ = load_real("rxnmapper")
     inputs = encode(reactions)
     with torch.no_grad():
         pattern = model(**inputs, output_attentions=True).attentions[MAPPING_LAYER][:, MAPPING_HEAD]
@@ -274,9 +290,10 @@ def map_atoms(
 def correct_atoms(found: AtomMap, truth: AtomMap, tokens: Sequence[str]) -> list[bool]:
     """For each pair of `truth`, whether `found` maps that product atom to the right reactant atom.
 
-    An atom that symmetry makes equivalent to the right one is right too (the two ortho carbons of a phenyl, either
-    half of an anhydride, one of two equal molecules), on the reactant and on the product side. A product atom that
-    `found` leaves out is wrong.
+    An atom that symmetry makes equivalent to the right one is right too (the two ortho carbons of a phenyl,
+    either half of an anhydride, one of two equal molecules), on the reactant and on the product side. Atoms
+    are judged one by one: that both ortho carbons go to the same one is not noticed. A product atom left out
+    is wrong.
     """
     arrow = list(tokens).index(">>")
     graph = parse(tokens)

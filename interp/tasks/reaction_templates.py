@@ -1,13 +1,13 @@
 """Reactions with a known atom map, made from templates and real substituents.
 
-A template is the reaction written as SMILES in which `{pool}` stands for a substituent and `{1}`, `{2}` ... follow
-the atoms of the template that reappear in the product. A substituent is SMILES that begins with the atom it is
-attached by; an amine `NCC` or an alcohol `OCC` is a whole molecule where nothing is attached. The molecules are put
-together as graphs, so every product atom is known to come from one reactant atom, and are then written out again as
-SMILES. No chemistry library is needed.
+A template is the reaction written as SMILES in which `{pool}` stands for a substituent, and `{1}`, `{2}` ...
+follow the atoms of the template that reappear in the product. A substituent is SMILES that begins with the
+atom it is attached by; an amine `NCC` or an alcohol `OCC` is a whole molecule where nothing is attached. The
+molecules are put together as graphs, so every product atom is known to come from one reactant atom, and are
+then written out again as SMILES. No chemistry library is needed.
 
-What counts as the origin of an atom follows the accepted mechanism: the alcohol keeps its oxygen in an ester, the
-carbonyl oxygen of an acid stays and its hydroxyl leaves.
+What counts as the origin of an atom follows the accepted mechanism: the alcohol keeps its oxygen in an ester,
+the carbonyl oxygen of an acid stays and its hydroxyl leaves.
 """
 
 import random
@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from interp.garden.reactions import AtomMap, Graph, is_atom, model_tokens, parse, tokenize
+from interp.results.errors import BadInput
+from interp.tasks.reactions import AtomMap, Graph, is_atom, model_tokens, parse, tokenize
 
 Writing = Literal["tidy", "random"]
 
-# Substituents by kind. An entry begins with the atom it is attached by. `primary` leaves out what would rather
-# eliminate than be substituted; `poor_aryl` holds rings that are electron-poor enough to lose fluoride.
+# Substituents by kind. An entry begins with the atom it is attached by. `primary` leaves out what would
+# rather eliminate than be substituted; `poor_aryl` holds rings that are electron-poor enough to lose
+# fluoride.
 _POOL_TEXT = {
     "alkyl": (
         "C CC CCC CCCC CCCCCC CC(C)C C(C)C C1CCCCC1 C1CCCC1 CC1CCCCC1 C1CCOCC1 CCOC CCc1ccccc1 Cc1ccccc1 "
@@ -66,8 +68,8 @@ SPECTATORS = ("CCN(CC)CC", "ClCCl", "CN(C)C=O", "C1CCOC1", "CCO", "CCOC(C)=O", "
 class Reaction:
     """One reaction with its known atom map.
 
-    `smiles` is reactants>>products, `atom_map` holds (product, reactant) positions in the model's input (`[CLS]` is
-    0) for every product atom, `substituents` names what was put in each slot of the template.
+    `smiles` is reactants>>products, `atom_map` holds (product, reactant) positions in the model's input
+    (`[CLS]` is 0) for every product atom, `substituents` names what was put in each slot of the template.
     """
 
     smiles: str
@@ -91,7 +93,7 @@ class Template:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The substituents it takes, such as ("acyl", "amine"); a digit at the end tells two of one pool apart."""
+        """The substituents it takes, such as ("acyl", "amine"); a final digit tells two of one pool apart."""
         return tuple(dict.fromkeys(re.findall(r"\{([a-z]\w*)\}", self.text)))
 
     def choices(self) -> list[dict[str, str]]:
@@ -108,13 +110,13 @@ class Template:
     ) -> Reaction:
         """The reaction with these substituents, its molecules in an order drawn from `seed`.
 
-        `spectators` are molecules added to the reactants that nothing in the product comes from. `writing` "tidy"
-        writes each molecule much as canonical SMILES would, "random" starts and branches anywhere.
-        Raises ValueError if a slot is not filled or a substituent is not SMILES.
+        `spectators` are molecules added to the reactants that nothing in the product comes from. `writing`
+        "tidy" writes each molecule much as canonical SMILES would, "random" starts and branches anywhere.
+        Raises BadInput if a slot is not filled or a substituent is not SMILES.
         """
         missing = [slot for slot in self.slots if slot not in substituents]
         if missing:
-            raise ValueError(f"template '{self.name}' needs a substituent for: {', '.join(missing)}")
+            raise BadInput(f"template '{self.name}' needs a substituent for: {', '.join(missing)}")
         rng = random.Random(seed)
         left, right = (_assemble(side, substituents) for side in self.text.split(">>"))
         for molecule in spectators:
@@ -146,7 +148,8 @@ TEMPLATES = (
     Template("nitro reduction", "[O-][N+]{1}(=O){aryl}.[H][H]>>N{1}{aryl}", formed=0),
     Template(
         "boc protection",
-        "C{1}C{2}(C{3})(C{4})O{5}C{6}(=O{7})OC(=O)OC(C)(C)C.{amine}>>C{1}C{2}(C{3})(C{4})O{5}C{6}(=O{7}){amine}",
+        "C{1}C{2}(C{3})(C{4})O{5}C{6}(=O{7})OC(=O)OC(C)(C)C.{amine}"
+        ">>C{1}C{2}(C{3})(C{4})O{5}C{6}(=O{7}){amine}",
     ),
     Template("boc deprotection", "CC(C)(C)OC(=O){amine}.Cl>>{amine}", formed=0),
     Template("urea from isocyanate", "O{1}=C{2}=N{3}{aryl}.{amine}>>O{1}=C{2}(N{3}{aryl}){amine}"),
@@ -168,12 +171,12 @@ def generate(
     """`n` distinct reactions, the templates in turn, substituents and spectators drawn from `seed`.
 
     With `spectators` half of the reactions get one solvent or base among their reactants.
-    Raises ValueError if the templates do not hold that many.
+    Raises BadInput if the templates do not hold that many.
     """
     rng = random.Random(seed)
     decks = {t.name: t.choices() for t in templates}
     if n > sum(map(len, decks.values())):
-        raise ValueError(
+        raise BadInput(
             f"asked for {n} reactions, the templates make {sum(map(len, decks.values()))} different ones"
         )
     for deck in decks.values():

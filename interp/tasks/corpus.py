@@ -7,6 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
+from interp.results.errors import BadInput
+
 Split = Literal["train", "validation", "test"]
 
 DOCUMENT_BREAK = "\f\n"  # a form feed on a line of its own, between two documents
@@ -50,10 +52,10 @@ def corpus(split: Split = "train") -> str:
 
     Splits are disjoint: addresses of years that end in 3 are "validation" and in 7 "test"; the others and
     Moby Dick are "train". Sizes in characters are about 10.0, 0.9 and 1.1 million.
-    Raises ValueError for any other name.
+    Raises BadInput for any other name.
     """
     if split not in get_args(Split):
-        raise ValueError(f"no split '{split}' in the corpus; there are: {', '.join(get_args(Split))}")
+        raise BadInput(f"no split '{split}' in the corpus; there are: {', '.join(get_args(Split))}")
     return DOCUMENT_BREAK.join(d.text for d in documents() if d.split == split)
 
 
@@ -62,11 +64,11 @@ def words(name: str) -> list[Any]:
 
     "female_names", "male_names" (frequent, in one gender's source list only), "places", "objects", "events"
     (things that last for years) hold strings; "nouns" holds (singular, plural), "us_states" (state, capital).
-    Raises ValueError for an unknown name, with the names there are.
+    Raises BadInput for an unknown name, with the names there are.
     """
     lists = json.loads(_data("words.json"))
     if name not in lists:
-        raise ValueError(f"no word list '{name}'; there are: {', '.join(lists)}")
+        raise BadInput(f"no word list '{name}'; there are: {', '.join(lists)}")
     return [tuple(entry) if isinstance(entry, list) else entry for entry in lists[name]]
 
 
@@ -76,4 +78,4 @@ def _split_of(year: int) -> Split:
 
 
 def _data(name: str) -> bytes:
-    return (files("interp.garden") / "data" / name).read_bytes()
+    return (files("interp.tasks") / "data" / name).read_bytes()

@@ -1,0 +1,42 @@
+"""`Recipe`: how one small model of the garden is made: architecture, data from a seed, schedule, metrics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Int
+from torch import Generator, Tensor
+
+from interp.hooks.model import HookedModel
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids [batch, pos] and what each position should predict [batch, pos], `IGNORE` where nothing."""
+
+    tokens: Int[Tensor, "batch pos"]
+    targets: Int[Tensor, "batch pos"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A model of the garden. `data(rows, generator)` draws a training batch; `metrics(model)` measures on held-out
+    data that depends on nothing but the recipe, `baseline()` what something simpler reaches there; `about` says what
+    the model does and what its tokens are.
+    """
+
+    name: str
+    about: str
+    architecture: str
+    sizes: dict[str, int | None]
+    steps: int
+    batch: int
+    rate: float
+    data: Callable[[int, Generator], Batch]
+    metrics: Callable[[HookedModel], dict[str, Any]]
+    weight_decay: float = 0.01
+    warmup: int = 100
+    baseline: Callable[[], dict[str, Any]] | None = None
+    tokenizer: Callable[[], Any] | None = None

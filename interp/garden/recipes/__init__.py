@@ -1,0 +1,15 @@
+"""Recipes of the models that ship, one file each."""
+
+from importlib import import_module
+
+from interp.garden.recipe import Recipe
+from interp.results.errors import BadInput, nearest
+
+NAMES = ("induction-2l", "induction-1l", "mod-add-29", "sorting-1l", "text-small")
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called `name`. Raises BadInput, naming the nearest."""
+    if name not in NAMES:
+        raise BadInput(f"no recipe {name!r}.{nearest(name, NAMES)} There are: {', '.join(NAMES)}")
+    return import_module(f"{__name__}.{name.replace('-', '_')}").RECIPE

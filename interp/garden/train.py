@@ -1,0 +1,140 @@
+"""One training loop for every recipe: AdamW, warm-up and cosine, resumable, reproducible from its seed.
+
+The batch of a step depends on (seed, step) alone, so a run that was killed continues as if it had not been.
+"""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch.nn.functional import cross_entropy
+
+from interp.architectures.catalog import build
+from interp.garden.recipe import IGNORE, Recipe
+from interp.garden.recipes import recipe as find_recipe
+from interp.hooks.files import save_model
+from interp.hooks.model import HookedModel
+from interp.results.errors import BadFile, BadInput
+from interp.results.files import atomic_write
+from interp.results.progress import progress
+
+CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_EVERY = 250
+_LAST_RATE = 0.02  # of the peak, at the end of the cosine
+_STRIDE = 1_000_003  # seeds of neighbouring runs must not share their batches
+
+
+def train(
+    recipe_name: str, out: str | Path | None = None, seed: int = 0, steps: int | None = None, device: str = "cpu"
+) -> HookedModel:
+    """Train a model of the garden; with `out`, keep checkpoints there and leave weights and `metrics.json` at the end.
+
+    A directory that holds a checkpoint of the same recipe, seed and steps is continued.
+    Raises BadInput for an unknown recipe, fewer than one step, or a directory that belongs to another run.
+    """
+    recipe = find_recipe(recipe_name)
+    if steps is not None:
+        if steps < 1:
+            raise BadInput(f"{steps} steps were asked for; at least 1 is needed")
+        recipe = replace(recipe, steps=steps, warmup=min(recipe.warmup, steps))
+    model = fit(recipe, seed=seed, device=device, folder=None if out is None else Path(out))
+    if out is not None:
+        finish(model, recipe, seed, Path(out))
+    return model
+
+
+def fit(recipe: Recipe, *, seed: int, device: str = "cpu", folder: Path | None = None) -> HookedModel:
+    """The loop itself: a trained model on the CPU, in eval mode."""
+    model = build(recipe.architecture, seed=seed, **recipe.sizes).to(device)
+    model.name = recipe.name
+    model.tokenizer = recipe.tokenizer() if recipe.tokenizer else None
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+    )
+    start = _resume(model, optimiser, recipe, seed, folder)
+    model.train()
+    for step in progress(range(start, recipe.steps), f"training {recipe.name}"):
+        _step(model, optimiser, recipe, seed, step, device)
+        if folder is not None and (step + 1) % CHECKPOINT_EVERY == 0:
+            atomic_write(folder / CHECKPOINT, _checkpoint(model, optimiser, recipe, seed, step + 1))
+    return model.to("cpu").eval()
+
+
+def _step(model: HookedModel, optimiser, recipe: Recipe, seed: int, step: int, device: str) -> None:
+    batch = recipe.data(recipe.batch, torch.Generator().manual_seed(seed * _STRIDE + step))
+    for group in optimiser.param_groups:
+        group["lr"] = recipe.rate * schedule(step, recipe)
+    logits = model.module(batch.tokens.to(device))
+    loss = cross_entropy(logits.flatten(0, 1), batch.targets.to(device).flatten(), ignore_index=IGNORE)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+
+
+def schedule(step: int, recipe: Recipe) -> float:
+    """Share of the peak learning rate at `step`: linear warm-up, then half a cosine down to 2 %."""
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def finish(model: HookedModel, recipe: Recipe, seed: int, folder: Path) -> dict[str, Any]:
+    """Measure, write weights, `interp.json` and `metrics.json`, and drop the checkpoint. Returns what was written."""
+    record = {"recipe": recipe.name, "seed": seed, "steps": recipe.steps, "metrics": recipe.metrics(model)}
+    if recipe.baseline is not None:
+        record["baseline"] = recipe.baseline()
+    save_model(model, folder, extra={"training": record})
+    atomic_write(folder / "metrics.json", json.dumps(record, indent=2) + "\n")
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return record
+
+
+# -- checkpoints ---------------------------------------------------------------------------------------------------
+
+
+def _identity(recipe: Recipe, seed: int) -> dict[str, str]:
+    return {"recipe": recipe.name, "seed": str(seed), "steps": str(recipe.steps), "sizes": json.dumps(recipe.sizes)}
+
+
+def _checkpoint(model: HookedModel, optimiser, recipe: Recipe, seed: int, step: int) -> bytes:
+    tensors = {}
+    for name, parameter in model.module.named_parameters():  # shared ones come once
+        tensors[f"model.{name}"] = parameter.detach().cpu().clone()
+        for key, value in optimiser.state[parameter].items():
+            tensors[f"{key}.{name}"] = value.detach().cpu().clone()
+    return save(tensors, metadata=_identity(recipe, seed) | {"step": str(step)})
+
+
+def _resume(model: HookedModel, optimiser, recipe: Recipe, seed: int, folder: Path | None) -> int:
+    """Put a checkpoint's state in place and return its step; 0 where there is none."""
+    if folder is None or not (folder / CHECKPOINT).exists():
+        return 0
+    path = folder / CHECKPOINT
+    try:
+        with safe_open(str(path), "pt") as file:
+            found = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise BadFile(f"{path}: damaged, delete it to start again ({error})") from error
+    wanted = _identity(recipe, seed)
+    other = [key for key in wanted if found.get(key) != wanted[key]]
+    if other:
+        raise BadInput(f"{folder} holds a checkpoint of another run ({other[0]} {found.get(other[0])!r}, not "
+                       f"{wanted[other[0]]!r}); choose another folder or delete {CHECKPOINT} there")
+    with torch.no_grad():
+        for name, parameter in model.module.named_parameters():
+            parameter.copy_(tensors.pop(f"model.{name}"))
+            keys = [key for key in tensors if key.endswith(f".{name}") and key.count(".") == name.count(".") + 1]
+            # the step count stays on the CPU, where AdamW keeps it
+            optimiser.state[parameter] = {
+                key.split(".")[0]: tensors[key] if key.startswith("step.") else tensors[key].to(parameter.device)
+                for key in keys
+            }
+    return int(found["step"])

@@ -1,0 +1,224 @@
+"""Laws of every member of the catalog, and what its builder says to wrong names and sizes."""
+
+import sys
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from interp.architectures import build, catalog, describe, register
+from interp.architectures.entry import member
+from interp.architectures.gpt import GPT
+from interp.hooks.contributions import carry
+from interp.parts import Spec
+from interp.results.errors import BadInput
+
+NAMES = [entry.name for entry in catalog()]
+SIZES = dict(d_model=32, n_layers=3, n_heads=4, d_vocab=50, n_ctx=16)
+
+
+def _model(name: str):
+    return build(name, seed=1, **SIZES)
+
+
+def _tokens(n_pos: int = 11) -> torch.Tensor:
+    return torch.randint(0, 50, (3, n_pos), generator=torch.Generator().manual_seed(3))
+
+
+each = pytest.mark.parametrize("name", NAMES)
+
+
+@each
+def test_building_depends_on_the_seed_alone(name):
+    before = torch.get_rng_state()
+    first, again, other = (build(name, seed=seed, **SIZES).state_dict() for seed in (5, 5, 6))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+@each
+def test_blocks_add_up(name):
+    model = _model(name)
+    _, cache = model.run_with_cache(_tokens())
+    for depth in range(model.n_layers):
+        block = model.map.blocks[f"blocks.{depth}"]
+        terms = model.contributions(cache, depth)
+        total = carry(model, cache, depth, cache[block.resid_pre]) + sum(terms.values())
+        post = cache[block.resid_post]
+        assert (total - post).abs().max() <= 1e-5 * post.abs().max()
+        assert all(value.abs().max() > 0 for key, value in terms.items() if key != "constants")
+
+
+@each
+def test_all_writers_add_up_to_the_last_stream(name):
+    model = _model(name)
+    _, cache = model.run_with_cache(_tokens())
+    last = cache[f"blocks.{model.n_layers - 1}.hook_resid_post"]
+    total = sum(model.contributions(cache).values())
+    assert (total - last).abs().max() <= 1e-5 * last.abs().max()
+
+
+@each
+def test_the_future_does_not_leak(name):
+    model, tokens = _model(name), _tokens()
+    changed = tokens.clone()
+    changed[:, 6:] = (changed[:, 6:] + 1) % 50
+    with torch.no_grad():
+        difference = (model(tokens) - model(changed)).abs().amax((0, 2))
+    assert model.map.causal
+    assert difference[:6].max() == 0 and difference[6:].min() > 0
+
+
+@each
+def test_caching_everything_changes_nothing(name):
+    model = _model(name)
+    with torch.no_grad():
+        plain = model(_tokens())
+    out, cache = model.run_with_cache(_tokens(), [site.name for site in model.sites()])
+    assert len(cache) == len(model.sites())
+    assert (out - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+
+@each
+def test_padding_on_either_side_changes_nothing(name):
+    model, tokens = _model(name), _tokens(8)
+    with torch.no_grad():
+        plain = model(tokens)
+        for left in (0, 3):
+            padded = torch.zeros(3, 11, dtype=torch.long)
+            mask = torch.zeros_like(padded)
+            padded[:, left : left + 8], mask[:, left : left + 8] = tokens, 1
+            out = model({"input_ids": padded, "attention_mask": mask})[:, left : left + 8]
+            assert (out - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+
+@each
+def test_gradients_reach_every_parameter(name):
+    model = _model(name).train()
+    model(_tokens()).pow(2).sum().backward()
+    missed = [path for path, p in model.module.named_parameters() if p.grad is None or not p.grad.any()]
+    assert missed == []
+
+
+@each
+def test_streams_are_patchable(name):
+    model = _model(name)
+    with torch.no_grad():
+        plain = model(_tokens())
+    names = [s.name for s in model.sites("blocks.1.hook_*") if "resid" in s.name or "out" in s.name]
+    for site in names:
+        patched = model.run_with_hooks(_tokens(), [(site, lambda value, site: value * torch.tensor([1.0, 2.0]).repeat(
+            value.shape[-1] // 2))])
+        assert (patched - plain).abs().max() > 1e-4, site
+        same = model.run_with_hooks(_tokens(), [(site, lambda value, site: value.clone())])
+        assert (same - plain).abs().max() <= 1e-5 * plain.abs().max(), site
+
+
+@each
+def test_description_names_every_kind_of_site(name):
+    text = describe(name, **SIZES)
+    model = _model(name)
+    equations = text.split("\nsites\n")[0]
+    assert all(site.name.replace(f"blocks.{site.depth}", "blocks.{d}") in text for site in model.sites())
+    for site in model.sites():
+        assert site.kind.rsplit("_", 1)[-1].split(".")[-1] in equations, site.name
+
+
+GPT_SITES = """hook_embed hook_pos_embed blocks.0.hook_resid_pre blocks.0.ln1.hook_scale blocks.0.ln1.hook_normalized
+blocks.0.attn.hook_q blocks.0.attn.hook_k blocks.0.attn.hook_v blocks.0.attn.hook_attn_scores blocks.0.attn.hook_pattern
+blocks.0.attn.hook_z blocks.0.attn.hook_result blocks.0.hook_attn_out blocks.0.hook_resid_mid blocks.0.ln2.hook_scale
+blocks.0.ln2.hook_normalized blocks.0.mlp.hook_pre blocks.0.mlp.hook_post blocks.0.hook_mlp_out blocks.0.hook_resid_post
+ln_final.hook_scale ln_final.hook_normalized output""".split()
+DIFFERENCES = {  # what a member has more and less than gpt, at one depth
+    "gpt": ("", ""),
+    "attn-only": ("", "hook_resid_mid ln2.hook_scale ln2.hook_normalized mlp.hook_pre mlp.hook_post hook_mlp_out"),
+    "llama": ("attn.hook_rot_q attn.hook_rot_k mlp.hook_pre_linear", "hook_pos_embed"),
+    "post-norm": ("", "ln_final.hook_scale ln_final.hook_normalized"),
+    "peri-ln": ("embed_ln.hook_scale embed_ln.hook_normalized ln1_post.hook_scale ln1_post.hook_normalized "
+                "ln2_post.hook_scale ln2_post.hook_normalized", ""),
+    "parallel": ("", "hook_resid_mid"),
+    "layerscale": ("", ""),
+    "rotary": ("attn.hook_rot_q attn.hook_rot_k", "hook_pos_embed"),
+    "alibi": ("", "hook_pos_embed"),
+    "sinusoidal": ("", ""),
+    "looped": ("", ""),
+    "attn-only-rotary": ("attn.hook_rot_q attn.hook_rot_k", "hook_pos_embed hook_resid_mid ln2.hook_scale "
+                         "ln2.hook_normalized mlp.hook_pre mlp.hook_post hook_mlp_out"),
+}
+
+
+@each
+def test_site_names(name):
+    more, less = ({kind if kind in GPT_SITES or kind.startswith("embed_ln") else f"blocks.0.{kind}"
+                   for kind in words.split()} for words in DIFFERENCES[name])
+    found = [site.name for site in build(name, **SIZES | {"n_layers": 1}).sites()]
+    assert len(found) == len(set(found))
+    assert set(found) == (set(GPT_SITES) | more) - less
+
+
+def test_looped_depths_are_visits_of_one_block():
+    model = build("looped", **SIZES)
+    assert model.n_layers == 3 and len(model.module.blocks) == 1
+    sites = model.tied("blocks.0.hook_attn_out")
+    assert [(site.name, site.visit) for site in sites] == [(f"blocks.{d}.hook_attn_out", d) for d in range(3)]
+    one = sum(p.numel() for p in build("gpt", **SIZES | {"n_layers": 1}).parameters())
+    assert sum(p.numel() for p in model.parameters()) == one
+
+
+def test_looped_equals_gpt_with_the_block_copied():
+    looped, deep = build("looped", seed=2, **SIZES), build("gpt", seed=3, **SIZES)
+    state = looped.state_dict()
+    deep.module.load_state_dict({key: state["blocks.0." + key.split(".", 2)[2] if key.startswith("blocks.") else key]
+                                 for key in deep.state_dict()})
+    with torch.no_grad():
+        assert torch.equal(looped(_tokens()), deep(_tokens()))
+
+
+def test_a_spec_is_at_most_twelve_fields_and_frozen():
+    assert len(fields(Spec)) <= 12
+    with pytest.raises(AttributeError):
+        GPT.d_model = 3
+
+
+def test_an_unknown_name_names_the_nearest():
+    with pytest.raises(BadInput, match='Did you mean "peri-ln"'):
+        build("peri_ln")
+
+
+def test_an_unknown_size_names_the_nearest():
+    with pytest.raises(BadInput, match='Did you mean "n_layers"'):
+        build("gpt", layers=3)
+
+
+@pytest.mark.parametrize("sizes, message", [
+    ({"d_model": 30, "n_heads": 4}, "no multiple of n_heads"),
+    ({"n_kv_heads": 3}, "no multiple of n_kv_heads"),
+    ({"n_layers": 0}, "at least 1"),
+    ({"d_vocab": 1.5}, "whole number"),
+    ({"d_model": 12, "n_heads": 4}, "even d_head"),
+])
+def test_sizes_that_do_not_fit_are_refused(sizes, message):
+    with pytest.raises(BadInput, match=message):
+        build("llama", **sizes)
+
+
+def test_a_prompt_longer_than_learned_positions_is_refused_and_others_go_on():
+    with pytest.raises(BadInput, match="context"):
+        build("gpt", **SIZES)(torch.zeros(1, 17, dtype=torch.long))
+    assert build("rotary", **SIZES)(torch.zeros(1, 17, dtype=torch.long)).shape == (1, 17, 50)
+
+
+def test_a_registered_entry_is_built_and_its_name_is_taken(monkeypatch):
+    # the module: the package's attribute of that name is the function
+    monkeypatch.setattr(sys.modules["interp.architectures.catalog"], "_registered", {})
+    entry = member("tiny-test", "a test", replace(GPT, n_layers=1), family="test", citation="none")
+    register(entry)
+    assert build("tiny-test").n_layers == 1 and entry in catalog()
+    with pytest.raises(BadInput, match="already"):
+        register(entry)
+
+
+def test_numbers_of_papers_are_those_of_the_seed_list():
+    assert {entry.name: entry.paper for entry in catalog() if entry.paper} == {"peri-ln": 187}
+    assert all(entry.citation and entry.title and entry.family and entry.kind for entry in catalog())
