@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from interp.commands.printed import random_controls
 from interp.commands.shared import Debug, end_politely, gigabytes, print_table, register, stdout
 
 MODEL, CONTROL, TASK = "garden/induction-2l", "garden/induction-1l", "induction"
@@ -155,10 +156,10 @@ def _clear(out: Path) -> None:
     from interp.results import BadFile, Run
 
     try:
-        ours = Run.open(out).command == "demo"
+        there = Run.open(out)
     except BadFile:
         return  # Run.create says what is wrong with the folder
-    if ours:
+    if there.command == "demo" and there.status != "running":
         shutil.rmtree(out)
 
 
@@ -173,6 +174,7 @@ def show(facts: dict[str, Any]) -> None:
         out.print(f"  {text}", markup=False, soft_wrap=True)
     out.print()
     print_table(found.frame().drop(columns="note"), "on prompts used neither for scores nor for the size")
+    out.print(random_controls(found), soft_wrap=True)
     out.print()
     print_table(facts["stand_ins"], "induction heads, 1, 2 ... removed together")
     out.print()

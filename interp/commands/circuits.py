@@ -142,7 +142,7 @@ def _tested(
     with run.timed("evaluate"):
         found = test(model, circuit, task, draws=draws, seed=seed, truth=truth)
     found.save(run)
-    run.record(nodes=len(circuit.nodes), faithfulness=found.faithfulness, random_p=found.random_p)
+    run.record(nodes=len(circuit.nodes), faithfulness=found.faithfulness, random_p={c.kind: c.p for c in found.controls})
     run.save_report(f"{circuit.task} in {circuit.model}", sections(found, audit))
     return found
 

@@ -68,9 +68,15 @@ def _print_circuit(circuit: "Circuit") -> None:
 
 def _evidence(found: "Evaluation") -> None:
     print_table(found.frame().drop(columns="note"), "on held-out prompts")
+    stdout().print(random_controls(found), soft_wrap=True)
     stdout().print()
     print_table(found.grouped, "removed together, against the sum of single removals")
     stdout().print()
+
+
+def random_controls(found: "Evaluation") -> str:
+    """How the circuit compares with random ones, a line for each kind."""
+    return "\n".join(str(control) for control in found.controls)
 
 
 def _tail(run: "Run", circuit: "Circuit", found: "Evaluation | None") -> None:
@@ -110,6 +116,6 @@ def _object(run: "Run", circuit: "Circuit", audit: "Audit", found: "Evaluation |
             "statistics": records(found.frame()),
             "grouped": records(found.grouped),
             "faithfulness": found.faithfulness,
-            "random_p": found.random_p,
+            "random_p": {control.kind: control.p for control in found.controls},
         }
     return result

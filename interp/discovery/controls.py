@@ -7,23 +7,37 @@ import numpy as np
 from interp.results import Node
 
 
-def matched_circuits(circuit: list[Node], universe: list[Node], draws: int, seed: int) -> list[list[Node]]:
-    """Random circuits with as many nodes of each site as `circuit` has (so: the same depths and kinds).
+TRIES = 20  # attempts per wanted circuit before the supply of distinct ones counts as exhausted
 
-    Where a site has one node only (an MLP), it is exchanged with those of its kind at any depth.
+
+def matched_circuits(circuit: list[Node], universe: list[Node], draws: int, seed: int) -> list[list[Node]]:
+    """Distinct random circuits with as many nodes of each site as `circuit` has (so: the same depths and kinds).
+
+    Where a site has one node only (an MLP), it is exchanged with those of its kind at any depth. Fewer than `draws`
+    where no more exist; never the circuit itself.
     """
-    generator = np.random.default_rng(seed)
     pools = _pools(universe)
     wanted: dict[str, int] = defaultdict(int)
     for node in circuit:
         wanted[_pool_of(node, pools)] += 1
-    found = []
-    for _ in range(draws):
-        drawn = []
-        for pool, count in wanted.items():
-            drawn += [pools[pool][i] for i in generator.choice(len(pools[pool]), count, replace=False)]
-        found.append(drawn)
-    return found
+    return _distinct(circuit, [(pools[pool], count) for pool, count in wanted.items()], draws, seed)
+
+
+def same_size_circuits(circuit: list[Node], universe: list[Node], draws: int, seed: int) -> list[list[Node]]:
+    """Distinct random circuits of the same number of nodes, wherever they are; never the circuit itself."""
+    return _distinct(circuit, [(universe, len(circuit))], draws, seed)
+
+
+def _distinct(circuit, parts: list[tuple[list[Node], int]], draws: int, seed: int) -> list[list[Node]]:
+    generator = np.random.default_rng(seed)
+    found: dict[frozenset[Node], list[Node]] = {}
+    for _ in range(TRIES * draws):
+        if len(found) == draws:
+            break
+        drawn = [pool[i] for pool, count in parts for i in generator.choice(len(pool), count, replace=False)]
+        if set(drawn) != set(circuit):
+            found.setdefault(frozenset(drawn), drawn)
+    return list(found.values())
 
 
 def _kind(node: Node) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from interp.discovery import checks
-from interp.discovery.controls import matched_circuits
+from interp.discovery.controls import matched_circuits, same_size_circuits
 from interp.discovery.curve import faithfulness, faithfulness_curve, mib_integrals
 from interp.discovery.nodes import nodes as all_nodes
 from interp.discovery.runs import Circuits
@@ -22,6 +22,23 @@ LEADING = 8
 
 
 @dataclass(frozen=True, eq=False)
+class Control:
+    """Distinct random circuits of one kind: their faithfulness, and p, the share of them (with the circuit itself) that
+    is as near to 1. With few circuits of that kind in existence p cannot be small."""
+
+    kind: str
+    faithfulness: np.ndarray
+    p: float
+
+    def __str__(self) -> str:
+        values = self.faithfulness
+        if not len(values):
+            return f"there are no other circuits of the {self.kind}"
+        return (f"{len(values)} other random circuits of the {self.kind}: median faithfulness {np.median(values):.3g}, "
+                f"as near to 1 as the circuit: p = {self.p:.3g}")
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Held-out evidence for a circuit. Metric values in `unit`; tables as their functions in `checks` describe."""
 
@@ -32,8 +49,7 @@ class Evaluation:
     faithfulness: Estimate
     necessity: Estimate
     curve: pd.DataFrame
-    random: np.ndarray
-    random_p: float
+    controls: tuple[Control, ...]
     completeness: dict
     integrals: dict
     directions: pd.DataFrame
@@ -45,7 +61,6 @@ class Evaluation:
 
     def frame(self) -> pd.DataFrame:
         """One row a statistic: name, value, low, high, note."""
-        random = np.quantile(self.random, [0.025, 0.5, 0.975]) if len(self.random) else [np.nan] * 3
         rows: list[dict[str, Any]] = [
             {"statistic": name, "value": e.value, "low": e.low, "high": e.high, "note": note}
             for name, e, note in (
@@ -55,9 +70,11 @@ class Evaluation:
                 ("necessity", self.necessity, "share of the behaviour that removing the circuit takes away"),
             )
         ]
-        rows.append({"statistic": "faithfulness of random circuits", "value": random[1], "low": random[0],
-                     "high": random[2], "note": f"{len(self.random)} draws of the same size and depths; as near to 1 as "
-                     f"the circuit: p = {self.random_p:.3g}"})
+        for control in self.controls:
+            values = control.faithfulness
+            low, middle, high = np.quantile(values, [0.025, 0.5, 0.975]) if len(values) else [np.nan] * 3
+            rows.append({"statistic": f"faithfulness of random circuits, {control.kind}", "value": middle, "low": low,
+                         "high": high, "note": str(control)})
         rows.append({"statistic": "completeness gap, largest", "value": self.completeness["largest"],
                      "low": np.nan, "high": np.nan, "note": f"mean {self.completeness['mean']:.3g}; "
                      f"worst K: {', '.join(self.completeness['worst'][:6]) or 'none'}"})
@@ -106,25 +123,33 @@ def evaluate(
     necessity = faithfulness(circuits.full - without + circuits.empty, circuits.empty, circuits.full, held.clusters, seed)
     drawn = matched_circuits(members, universe, draws, seed)
     scale = circuits.full.mean() - circuits.empty.mean()
-    random_values = circuits.keep(drawn).mean(1) if draws else np.zeros(0)
-    random = (random_values - circuits.empty.mean()) / scale
-    near = np.abs(1 - random) <= abs(1 - found.value)
+    anywhere = same_size_circuits(members, universe, draws, seed)
+    controls = (_control("same size and depths", circuits, drawn, scale, found.value),
+                _control("same size", circuits, anywhere, scale, found.value))
     top = members[:leading]
     return Evaluation(
         circuit=circuit, unit=getattr(task.metric, "unit", ""),
         full=bootstrap_mean(circuits.full, held.clusters), empty=bootstrap_mean(circuits.empty, held.clusters),
         faithfulness=found, necessity=necessity,
         curve=faithfulness_curve(circuits, Circuit.from_scores("", "", "", circuit.scores).nodes, held),
-        random=random, random_p=(1 + int(near.sum())) / (1 + len(random)),
+        controls=controls,
         completeness=checks.completeness(circuits, members, draws=10, greedy=3 if len(members) <= 40 else 0, seed=seed),
         integrals=mib_integrals(circuits, circuit.scores),
         directions=checks.both_directions(model, held, top, circuits),
         grouped=checks.grouped_removal(circuits, top, held),
         pairs=checks.pair_interactions(circuits, top, held),
-        minimal=checks.minimality(circuits, members[:40], _random_additions(circuits, drawn[:50], universe, seed)),
+        minimal=checks.minimality(circuits, members[:40], _random_additions(circuits, anywhere[:50], universe, seed)),
         truth=against_truth(circuit, truth) if truth is not None else {},
         cost={"forwards": circuits.forwards, "seconds": round(time.perf_counter() - start, 2)},
     )
+
+
+def _control(kind: str, circuits: Circuits, drawn, scale: float, value: float) -> Control:
+    if not drawn:
+        return Control(kind, np.zeros(0), 1.0)
+    random = (circuits.keep(drawn).mean(1) - circuits.empty.mean()) / scale
+    near = np.abs(1 - random) <= abs(1 - value)
+    return Control(kind, random, (1 + int(near.sum())) / (1 + len(random)))
 
 
 def _random_additions(circuits: Circuits, drawn, universe, seed: int) -> np.ndarray:

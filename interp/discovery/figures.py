@@ -21,11 +21,12 @@ def curve_figure(evaluation: "Evaluation") -> "go.Figure":
     )
     figure.add_hline(y=1.0, line={"color": plots.GREY, "width": 1, "dash": "dot"})
     figure.add_vline(x=k, line={"color": plots.GREY, "width": 1}, annotation_text=f"circuit: {k} nodes")
-    if len(evaluation.random):
-        low, middle, high = np.quantile(evaluation.random, [0.025, 0.5, 0.975])
-        figure.add_scatter(
-            x=[k], y=[middle], mode="markers", name=f"random, same size and depths (n={len(evaluation.random)})",
-            marker={"color": plots.ORANGE, "size": 9, "symbol": "diamond"},
-            error_y={"array": [high - middle], "arrayminus": [middle - low], "color": plots.ORANGE},
-        )
+    for control, colour, symbol in zip(evaluation.controls, (plots.ORANGE, plots.GREY), ("diamond", "square")):
+        if len(control.faithfulness):
+            low, middle, high = np.quantile(control.faithfulness, [0.025, 0.5, 0.975])
+            figure.add_scatter(
+                x=[k], y=[middle], mode="markers", name=f"random, {control.kind} (n={len(control.faithfulness)})",
+                marker={"color": colour, "size": 9, "symbol": symbol},
+                error_y={"array": [high - middle], "arrayminus": [middle - low], "color": colour},
+            )
     return figure

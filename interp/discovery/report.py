@@ -12,8 +12,8 @@ def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[
     p = circuit.provenance
     verdict = (
         f"{len(circuit.nodes)} of {len(circuit.scores)} nodes keep {f} of what {circuit.model} does on {circuit.task}, "
-        f"measured on prompts that were used neither for the scores nor for the size. Random circuits of the same size "
-        f"at the same depths: median {pd.Series(evaluation.random).median():.3g}, p = {evaluation.random_p:.3g}.\n\n"
+        f"measured on prompts that were used neither for the scores nor for the size.\n\n"
+        + "".join(f"{str(control)[0].upper()}{str(control)[1:]}.\n\n" for control in evaluation.controls) +
         "Faithfulness is (E m(C) - E m(empty)) / (E m(M) - E m(empty)): 1 means that the circuit alone does what the "
         "model does, everything else being at the counterfactual prompts' activations."
     )

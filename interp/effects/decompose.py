@@ -8,9 +8,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from interp.effects.decomposed import decompose_forward, not_shown
+from interp.effects.linear_rules import DIRECT
 from interp.effects.linearised import RULES as LINEAR_RULES
 from interp.effects.linearised import leaf, linear_run, on_stream
-from interp.effects.linear_rules import DIRECT
 from interp.effects.patched import BUDGET, clean_run, sweep
 from interp.effects.rules import RuleSet, rule_set
 from interp.effects.skip import default_rows
@@ -78,16 +79,20 @@ def decompose(
     Raises BadInput where the parts would need more than `budget` bytes, naming the size, and as `effects`.
     """
     chosen = rule_set(rules)
+    if rules == "integrated":
+        raise BadInput('"integrated" averages gradients of a scalar; decompose has no scalar. Use effects().')
     groups = Groups(model, sources)
     wanted = [t if isinstance(t, Source) else Source(str(t)) for t in targets]
+    if not wanted:
+        raise BadInput('no targets were given; targets=["output"] is the model\'s own output')
     names = list(dict.fromkeys(model.site(t.site).name for t in wanted))
-    for t in wanted:
-        t.check(model.site(t.site))
-    _check_size(model, x, groups, names, budget)
-    bases = resolve(model, list(groups.sites.values()), baseline, x)
-    if chosen.engine == "linearised" and len(bases) > 1:
-        bases = [{name: sum(b[name] for b in bases) / len(bases) for name in groups.sites}]
-    found = [_by_engine(model, x, groups, base, chosen, names, rows) for base in bases]
+    # one form of every operation for baselines, clean and decomposed runs: what a source does not change has equal bits
+    with model.firing((), open_roles=True):
+        _check(model, x, groups, wanted, names, budget)
+        bases = resolve(model, list(groups.sites.values()), baseline, x)
+        if chosen.engine == "linearised" and len(bases) > 1:
+            bases = [{name: sum(b[name] for b in bases) / len(bases) for name in groups.sites}]
+        found = [_by_engine(model, x, groups, base, chosen, names, rows) for base in bases]
     totals = found[0][0]
     relevant = {t: sum(parts[t] for _, parts in found) / len(found) for t in names}
     lengths = model.lengths(x)
@@ -103,37 +108,47 @@ def _by_engine(model, x, groups, base, chosen: RuleSet, names, rows):
         return _patched(model, x, groups, base, names, rows)
     if chosen.engine == "linearised":
         return _linearised(model, x, groups, base, names, chosen.name)
-    from interp.effects.decomposed import decompose_forward
-
     return decompose_forward(model, x, groups, base, chosen.name, names, rows=rows)
 
 
-def _check_size(model, x, groups: Groups, names, budget: int) -> None:
+def _check(model, x, groups: Groups, wanted: list[Source], names: list[str], budget: int) -> None:
+    """Raise BadInput for a target that is not there, or for parts over the budget, before any long work."""
     one = model.read(x, names)
+    for target in wanted:
+        if isinstance(target.pos, slice):
+            raise BadInput(f"target {target.label}: a target's position is an int or one int per prompt")
+        site = model.site(target.site)
+        if target.pos is not None and (site.axes[0] != "batch" or one[target.site].shape[0] != model.batch_of(x)[0]):
+            raise BadInput(f"target {target.label}: the rows of {site.name!r} are no prompts (its axes: "
+                           f"{' '.join(site.axes)}); ask for the whole site")
+        target.mask(site, one[target.site], model.lengths(x))
     size = len(groups) * sum(v.numel() * v.element_size() for v in one.values())
     if size > budget:
         raise BadInput(
-            f"the parts of {', '.join(names)} for {len(groups)} sources need {size / 1e9:.1f} GB, the budget is "
-            f"{budget / 1e9:.1f} GB; ask for fewer sources, a smaller target, or raise budget="
+            f"the parts of {', '.join(names)} for {len(groups)} sources need {_bytes(size)}, the budget is "
+            f"{_bytes(budget)}; ask for fewer sources, a smaller target, or raise budget="
         )
+
+
+def _bytes(size: int) -> str:
+    unit, name = next((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes")) if size >= u or u == 1)
+    return f"{size / unit:.4g} {name}"
 
 
 def _part(value: Tensor, site: Site, index: Source, lengths: Lengths, lead: int) -> Tensor:
     """The indexed part of a target, `lead` axes before the site's own."""
+    axes = list(range(lead, lead + len(site.axes)))
     if index.unit is not None:
         value = value.select(-1, index.unit)
     if index.pos is not None:
-        if isinstance(index.pos, slice):
-            raise BadInput("a target's position is an int or one int per prompt")
-        at = lengths.absolute(index.pos).int().argmax(1)
         axis = site.pos_axis + lead
-        where = at.reshape(*[1] * lead, -1, *[1] * (value.dim() - lead - 1))
-        shape = [*value.shape]
-        shape[axis] = 1
-        value = value.gather(axis, where.expand(shape)).squeeze(axis)
+        mask = lengths.absolute(index.pos)
+        at = mask.int().argmax(1).to(value.device)
+        value = value.movedim((lead, axis), (0, 1))[torch.arange(len(at), device=value.device), at]
+        value = value.movedim(0, lead)
+        axes.remove(axis)
     if index.head is not None:
-        before = index.pos is not None and site.pos_axis < site.head_axis
-        value = value.select(site.head_axis + lead - int(before), index.head)
+        value = value.select(axes.index(site.head_axis + lead) + lead, index.head)
     return value
 
 
@@ -141,10 +156,11 @@ def _patched(model, x, groups, base, names, rows):
     clean = clean_run(model, x, groups, None, names)
     batch, n_pos = model.batch_of(x)
     rows = rows or default_rows(model, n_pos, BUDGET, False)
-    relevant = {t: torch.zeros(len(groups), *v.shape, dtype=v.dtype) for t, v in clean.targets.items()}
+    relevant = {t: v.new_zeros(len(groups), *v.shape) for t, v in clean.targets.items()}
     for chunk, _, seen in sweep(model, x, groups, base, clean, rows=rows, reader=None, targets=names):
+        below = not_shown(model, clean, groups.starts[chunk[0]])
         for t, total in clean.targets.items():
-            if t in seen:  # a target below the source is untouched by it
+            if t in seen and t not in below:  # a target below the source is untouched by it
                 relevant[t][chunk] = total - seen[t].reshape(len(chunk), *total.shape)
     return clean.targets, relevant
 
@@ -152,8 +168,6 @@ def _patched(model, x, groups, base, names, rows):
 def _linearised(model, x, groups, base, names, rules: str):
     """J (clean - baseline) for every source: the vector-Jacobian product is linear in its vector, and its own
     derivative by that vector is the Jacobian-vector product."""
-    if rules == "integrated":
-        raise BadInput('"integrated" averages gradients of a scalar; decompose has no scalar. Use effects().')
     kept: dict[str, Tensor] = {}
     raw: dict[str, Tensor] = {}
     leaves: dict[str, Tensor] = {}

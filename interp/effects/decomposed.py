@@ -51,7 +51,7 @@ class _Run:
         # an epsilon that is not the model's changes totals from the first norm on: there is nothing clean to skip to
         own = self.rules.norm_eps is None
         self.start = min(self.groups.starts[i] for i in self.members) if own else 0
-        self.skipped = set(list(self.model.map.blocks)[: self.start])
+        self.below = not_shown(self.model, self.clean, self.start)
 
     def parts_of(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """(total, relevant [member, ...]) of what was read; a source that was not met has nothing relevant in it."""
@@ -62,7 +62,7 @@ class _Run:
     def read(self, targets: Sequence[str]) -> dict[str, Tensor]:
         """The targets of the decomposed forward, which ends when the last is known. Those below the start are left out."""
         seen: dict[str, Tensor] = {}
-        pending = {t for t in targets if not self._below(t)}
+        pending = {t for t in targets if t not in self.below}
 
         def keep(value: Tensor, site: Site) -> None:
             # a value of its own: an in-place operation later on changes the model's
@@ -71,8 +71,8 @@ class _Run:
             if not pending:
                 raise Stop
 
-        if pending:
-            with self._running([(t, keep) for t in targets]):
+        if pending:  # a skipped block shows the last skipped one's output: targets there are not read
+            with self._running([(t, keep) for t in pending]):
                 try:
                     self.model(self.x)
                 except Stop:
@@ -94,7 +94,7 @@ class _Run:
             stack.enter_context(active_rules(self.rules))
             batch = self.model.batch_of(self.x)[0]
             stack.enter_context(self.clean.run.skipping(self.start, 1, batch, firing))
-            firing.lenient = {name for name, _ in handlers if self._below(name)}
+            firing.lenient = {name for name, _ in handlers if name in self.below}
             return stack.pop_all()
 
     def _handlers(self):
@@ -122,14 +122,24 @@ class _Run:
         part = torch.where(nothing, 0, total - base)
         for row, (_, mask) in zip(rows, entries):
             relevant[row] = torch.where(mask, part, relevant[row])
-        return Decomposed(total, relevant)
+        value = Decomposed(total, relevant)
+        value.injected = [(row, mask) for row, (_, mask) in zip(rows, entries)]
+        return value
 
     def _normalise(self, value: Tensor, site: Site) -> Tensor:
         return self.rules.normalise_sign(value) if isinstance(value, Decomposed) else value
 
-    def _below(self, name: str) -> bool:
-        """Whether a site lies in a block that this run does not enter."""
-        return self.model.site(name).prefix[:-1] in self.skipped
+
+def not_shown(model: HookedModel, clean: Clean, start: int) -> set[str]:
+    """Sites that a forward starting at block `start` does not compute: those of skipped blocks, whose call returns the
+    output of the last one of their stretch. Only that one's own output is what it should be."""
+    blocks = list(model.map.blocks)
+    skipped = {f"{prefix}." for prefix in blocks[:start]}
+    last = {f"{blocks[i]}." for i in clean.run._ends(start).values()}
+    return {
+        site.name for site, _ in model.map.sites.values()
+        if site.prefix in skipped and not (site.prefix in last and site.kind == "hook_resid_post")
+    }
 
 
 def _entrances(model: HookedModel) -> list[str]:

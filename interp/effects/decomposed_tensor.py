@@ -1,6 +1,7 @@
 """`Decomposed`: a tensor without storage that stands for a total and its relevant parts."""
 
 import weakref
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,12 +32,14 @@ class Decomposed(torch.Tensor):
 
     Shapes: total [...], relevant [source, ...]. Where the total is not finite (a mask) the relevant part is 0.
     Nothing is ever written into either: an in-place operation gives the value new parts. `kin` are the values whose
-    totals share storage with this one, which such an operation would have to change too.
+    totals share storage with this one, which such an operation would have to change too. `injected` lists the (row,
+    mask) of the sources that begin at this very value.
     """
 
     total: Tensor
     relevant: Tensor
     kin: list[weakref.ref]
+    injected: Sequence[tuple[int, Tensor]] = ()
 
     @staticmethod
     def __new__(cls, total: Tensor, relevant: Tensor, of: "Decomposed | None" = None) -> "Decomposed":
@@ -110,10 +113,13 @@ def masked(total: Tensor) -> Tensor:
 
 
 def finite(name: str, total: Tensor, r: Tensor) -> Decomposed:
-    """A decomposed result: nothing is relevant where the total is infinite. Raises NoRule, naming `name`, at a NaN."""
+    """A decomposed result: nothing is relevant where the total is infinite.
+
+    Raises NoRule, naming the operation, where the total is NaN, or it is finite and a part of it is not.
+    """
     if not torch.isfinite(total).all():
         r = torch.where(torch.isfinite(total), r, 0)
-    # a sum reads once and writes nothing; only where it is NaN (or inf - inf) are the entries looked at
-    if (torch.isnan(r.sum()) and torch.isnan(r).any()) or (torch.isnan(total.sum()) and torch.isnan(total).any()):
-        raise NoRule(f"decomposing {name} gave NaN")
+    # a sum reads once and writes nothing; only where it is not finite are the entries looked at
+    if (not torch.isfinite(r.sum()) and not torch.isfinite(r).all()) or torch.isnan(total).any():
+        raise NoRule(f'decomposing {name} gave NaN or Inf: a part left the domain of the function. Use rules="ablation".')
     return Decomposed(total, r)

@@ -116,13 +116,10 @@ class DecompositionRules:
         allowed = 0 if bias is None else bias
         r = scores(q.relevant, k.relevant)  # without the bias, a constant that no source brings
         i = scores(q.irrelevant, k.irrelevant, bias) if self.interaction == "shapley" else None
-        before = Decomposed(total, _unmasked(r, bias))
-        marked = parts(mark("attn_scores", before))
-        i = _follow(i, before, marked)
-        pattern = Decomposed(_softmax(marked.total), _softmax(marked.relevant + allowed))
-        p_i = None if i is None else _softmax(i)
-        after = parts(mark("pattern", pattern))
-        p_i = _follow(p_i, pattern, after)
+        marked = parts(mark("attn_scores", Decomposed(total, _unmasked(r, bias))))
+        p_r = _softmax(marked.relevant + allowed) * _met(q, k, v, marked)
+        after = parts(mark("pattern", Decomposed(_softmax(marked.total), p_r)))
+        p_i = None if i is None else _follow(_softmax(_follow(i, marked)), after)
         after, v = aligned(after, v)
         z = torch.matmul(after.total, v.total)
         z_r = torch.matmul(after.relevant, v.relevant)
@@ -157,13 +154,20 @@ def _unmasked(r: Tensor, bias) -> Tensor:
     return r if bias is None else torch.where(masked(bias), 0, r)
 
 
-def _follow(irrelevant: Tensor | None, before: Decomposed, after: Decomposed) -> Tensor | None:
-    """The irrelevant scores or pattern, where a source put its own part there."""
-    if irrelevant is None or after is before:
-        return irrelevant
-    rows = len(after.relevant)
-    irrelevant = _grow_with(irrelevant, after.total, rows)
-    return torch.where(after.relevant == grow(before.relevant, rows), irrelevant, after.irrelevant)
+def _met(q: Decomposed, k: Decomposed, v: Decomposed, scores: Decomposed) -> Tensor:
+    """[source, 1, 1, 1, 1]: 1 for sources of which something arrives here, else 0. The softmax of no scores at all is
+    uniform; where a source brings nothing, nothing of the pattern is its."""
+    rows = len(scores.relevant)
+    arrived = sum(grow(x.relevant.flatten(1).any(1), rows) for x in (q, k, v, scores)) if rows else scores.relevant
+    return (arrived != 0).to(scores.dtype).reshape(rows, *[1] * scores.dim())
+
+
+def _follow(irrelevant: Tensor, after: Decomposed) -> Tensor:
+    """The irrelevant scores or pattern, with what sources put there themselves."""
+    irrelevant = _grow_with(irrelevant, after.total, len(after.relevant))
+    for row, mask in after.injected:
+        irrelevant[row] = torch.where(mask, after.total - after.relevant[row], irrelevant[row])
+    return irrelevant
 
 
 def _grow_with(relevant: Tensor, fill: Tensor, rows: int) -> Tensor:

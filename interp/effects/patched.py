@@ -126,8 +126,8 @@ def sweep(
         if reader is None or not reader.few:
             yield chunk, values, dict(seen)
         elif chunk is todo[-1] or sum(len(hidden) for _, hidden in held) >= UNEMBED_ROWS:
-            for chunk, values in _unembed(model, x, held, clean, reader):
-                yield chunk, values, {}
+            for finished, values in _unembed(model, x, held, clean, reader):
+                yield finished, values, {}
             held = []
 
 

@@ -21,16 +21,13 @@ class Literal:
         self.tol, self.eps = (1e-8, 1e-8) if rules == "cdt-published" else (0.0, None)
         self.sources, self.base = sources, base
         self.sites: dict[str, tuple[Tensor, Tensor]] = {}
-        self.met = False
 
     # -- sites ----------------------------------------------------------------------------------------------------
 
     def at(self, name: str, t: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
         """A site: sources here become relevant (total minus baseline), then signs are normalised, then it is read."""
-        r = r if self.met else torch.zeros_like(r)  # the softmax of nothing is uniform: not so before the source
         for source in self.sources:
             if source.site == name:
-                self.met = True
                 part = t - self.base.get(name, torch.zeros_like(t))
                 r = torch.where(here(source, t), torch.where(torch.isfinite(t), part, 0), r)  # masks are nobody's
         if not self.shapley and name.endswith(NORMALISED):
@@ -83,7 +80,9 @@ class Literal:
         for source in self.sources:
             if source.site == f"{name}.hook_attn_scores":
                 i = torch.where(here(source, t), t - r, i)
-        p, p_r = self.at(f"{name}.hook_pattern", softmax(t), softmax(r + mask))
+        # the softmax of no scores is uniform; where nothing of a source arrives, nothing of the pattern is its
+        arrived = any((part != 0).any() for part in (q[1], k[1], v[1], r))
+        p, p_r = self.at(f"{name}.hook_pattern", softmax(t), softmax(r + mask) if arrived else torch.zeros_like(t))
         p_i = softmax(i)
         for source in self.sources:
             if source.site == f"{name}.hook_pattern":

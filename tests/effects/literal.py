@@ -1,7 +1,7 @@
 """GPT-2 and Llama written out by hand from their weights, with every rule set as `.detach()` where it holds a value.
 
-`forward(module, ids, rules)` returns (logits, {site name: tensor on the path}); gradients of the logits at these tensors
-are what a rule set's effects have to be. Rules: "tangent", "relp", "frozen". `direct` is a formula, not a gradient.
+Each returns (logits, {site name: tensor on the path}); gradients of the logits at these tensors are what a rule set's
+effects have to be. Rules: "tangent", "relp", "frozen". `direct` is a formula, not a gradient.
 """
 
 import math
@@ -106,8 +106,12 @@ def llama(module, ids, rules):
         pre = path.keep(at + "mlp.hook_pre", read @ mlp.gate_proj.weight.T)
         up = path.keep(at + "mlp.hook_pre_linear", read @ mlp.up_proj.weight.T)
         gate = ratio(silu, pre, rules)
-        post = {"tangent": lambda: gate * up, "frozen": lambda: gate.detach() * up,
-                "relp": lambda: 0.5 * gate.detach() * up + 0.5 * gate * up.detach()}[rules]()
+        if rules == "tangent":
+            post = gate * up
+        elif rules == "frozen":
+            post = gate.detach() * up
+        else:
+            post = 0.5 * gate.detach() * up + 0.5 * gate * up.detach()
         post = path.keep(at + "mlp.hook_post", post)
         x = path.keep(at + "hook_resid_post", x + path.keep(at + "hook_mlp_out", post @ mlp.down_proj.weight.T))
     return F.linear(rms_norm(x, m.norm.weight, config.rms_norm_eps, rules), module.lm_head.weight), path

@@ -1,77 +1,39 @@
-"""Tiny models of every adapter family, with weights large enough that nothing about them is nearly linear."""
+"""The tiny model of every adapter family, with weights large enough that nothing about it is nearly linear."""
 
-import warnings
 from functools import cache
 
 import torch
-import transformers as T
 
-from interp.adapters.transformers import hook
+from interp.adapters import hook
 from interp.hooks import HookedModel
+from tests.adapters.tiny import _DECODER, _MAMBA, _MAMBA2, CASES, REFUSED, of
 
 V = 50  # vocabulary
 
-
-def _llama_like(**more):
-    return dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-                num_key_value_heads=2, pad_token_id=0) | more
-
-
-def _encoder(**more):
-    return dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-                max_position_embeddings=32) | more
-
-
-def _image(**more):
-    return dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=16,
-                patch_size=4) | more
-
-
-# Mamba's heads round their logits to float32, so its base models are tested; Gemma-2's softcap is kept.
-FAMILIES = {
-    "gpt2": (T.GPT2LMHeadModel, lambda: T.GPT2Config(vocab_size=V, n_positions=32, n_embd=32, n_layer=2, n_head=4)),
-    "llama": (T.LlamaForCausalLM, lambda: T.LlamaConfig(**_llama_like())),
-    "gemma2": (T.Gemma2ForCausalLM, lambda: T.Gemma2Config(**_llama_like(head_dim=8, sliding_window=4))),
-    "olmo2": (T.Olmo2ForCausalLM, lambda: T.Olmo2Config(**_llama_like())),
-    "neox": (T.GPTNeoXForCausalLM, lambda: T.GPTNeoXConfig(**_encoder())),
-    "bert": (T.BertForMaskedLM, lambda: T.BertConfig(**_encoder())),
-    "albert": (T.AlbertForMaskedLM, lambda: T.AlbertConfig(**_encoder(embedding_size=16, num_hidden_layers=4))),
-    "t5": (T.T5ForConditionalGeneration,
-           lambda: T.T5Config(vocab_size=V, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)),
-    "mamba": (T.MambaModel, lambda: T.MambaConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2, state_size=4)),
-    "mamba2": (T.Mamba2Model, lambda: T.Mamba2Config(vocab_size=V, hidden_size=32, num_hidden_layers=2, state_size=4,
-                                                     num_heads=8, head_dim=8, n_groups=2, chunk_size=4)),
-    "vit": (T.ViTForImageClassification, lambda: T.ViTConfig(**_image())),
-    "dinov2": (T.Dinov2Model, lambda: T.Dinov2Config(**_image(layerscale_value=0.7))),
-    "swin": (T.SwinForImageClassification,
-             lambda: T.SwinConfig(embed_dim=16, depths=[2, 2], num_heads=[2, 4], image_size=32, patch_size=2,
-                                  window_size=4)),
-    "convnext": (T.ConvNextForImageClassification,
-                 lambda: T.ConvNextConfig(hidden_sizes=[8, 16], depths=[2, 2], num_stages=2, image_size=32,
-                                          layer_scale_init_value=0.5)),
-    "poolformer": (T.PoolFormerForImageClassification,
-                   lambda: T.PoolFormerConfig(hidden_sizes=[8, 16, 16, 16], depths=[2, 1, 1, 1],
-                                              layer_scale_init_value=0.5)),
+# The library rounds the logits of Mamba to float32, so in float64 its base models are tested.
+FAMILIES = CASES | {
+    "mamba": of("MambaModel", "MambaConfig", **_MAMBA),
+    "mamba2": of("Mamba2Model", "Mamba2Config", **_MAMBA2),
 }
+NAMES = list(FAMILIES)
 # The same with outputs that are linear in the final stream: `direct` stops there.
 LINEAR_HEADS = {
-    "gemma2": (T.Gemma2ForCausalLM,
-               lambda: T.Gemma2Config(**_llama_like(head_dim=8, sliding_window=4, final_logit_softcapping=None))),
-    "bert": (T.BertModel, FAMILIES["bert"][1]),
-    "albert": (T.AlbertModel, FAMILIES["albert"][1]),
+    "gemma2": of("Gemma2ForCausalLM", "Gemma2Config", head_dim=8, sliding_window=4, final_logit_softcapping=None,
+                 **_DECODER),
+    "bert": REFUSED["BertModel"],
+    "albert": REFUSED["AlbertModel"],
 }
-IMAGES = {"vit": 16, "dinov2": 16, "swin": 32, "convnext": 32, "poolformer": 64}
-NAMES = list(FAMILIES)
+# CaiT's class token starts from a parameter, in a stream of its own that reads the patches.
+CLASS_STREAM = {"timm_cait": "blocks.2.hook_resid_pre"}
+IMAGES = {name: case.takes for name, case in FAMILIES.items() if isinstance(case.takes, int)}
+PAIRS = {name for name, case in FAMILIES.items() if case.takes == "pair"}
 
 
 @cache
 def tiny(name: str, dtype: torch.dtype = torch.float64, linear_head: bool = False) -> HookedModel:
     """The tiny model of a family; the same object each time, so tests leave it as it was."""
-    kind, config = (LINEAR_HEADS if linear_head else FAMILIES).get(name, FAMILIES[name])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        module = kind(config())
-    return hook(randomise(module.eval().to(dtype)), name=name)
+    case = (LINEAR_HEADS if linear_head else FAMILIES).get(name, FAMILIES[name])
+    return hook(randomise(case.module(dtype)), name=name)
 
 
 def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -85,7 +47,7 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
                 fan_in = 1.0 if embeds else p[0].numel()
                 p.copy_((0.7 if embeds else 1.0) * drawn / fan_in**0.5)
             elif p.dim() == 1:
-                mean = 1.0 if path.endswith("weight") or "scale" in path or "lambda" in path else 0.0
+                mean = 1.0 if path.endswith("weight") or "scale" in path or "lambda" in path or "gamma" in path else 0.0
                 p.copy_(mean + 0.2 * drawn)
     return module
 
@@ -96,7 +58,7 @@ def inputs(name: str, batch: int = 2, seed: int = 0, dtype: torch.dtype = torch.
     if name in IMAGES:
         return torch.randn(batch, 3, IMAGES[name], IMAGES[name], generator=generator, dtype=torch.float64).to(dtype)
     ids = torch.randint(1, V, (batch, n_pos), generator=generator)
-    return {"input_ids": ids, "decoder_input_ids": ids[:, 1:].flip(1)} if name == "t5" else ids
+    return {"input_ids": ids, "decoder_input_ids": ids[:, 1:].flip(1)} if name in PAIRS else ids
 
 
 def weights_of(output: torch.Tensor, seed: int = 5) -> torch.Tensor:

@@ -10,7 +10,7 @@ from interp.effects.patched import patched_effects
 from interp.effects.sources import Groups
 from interp.hooks import Counterfactual, Source
 from interp.hooks.baselines import resolve
-from tests.effects.models import NAMES, curved_metric, inputs, tiny
+from tests.effects.models import CLASS_STREAM, NAMES, PAIRS, curved_metric, inputs, tiny
 from tests.effects.oracles import close, every_source, loop_effects, some
 
 EXACT, SINGLE = 1e-10, 1e-5
@@ -19,7 +19,7 @@ EXACT, SINGLE = 1e-10, 1e-5
 @pytest.mark.parametrize("name", NAMES)
 def test_every_site_in_float64_equals_the_loop(name):
     model, x = tiny(name), inputs(name)
-    sources, baseline = every_source(model), Counterfactual(inputs(name, seed=9))
+    sources, baseline = some(every_source(model), 60, seed=0), Counterfactual(inputs(name, seed=9))
     got = effects(model, x, sources, curved_metric, baseline=baseline, rows=12)
     wanted = loop_effects(model, x, sources, curved_metric, baseline)
     assert (wanted != 0).any(1).float().mean() > 0.7  # the law is not met by silence
@@ -29,7 +29,7 @@ def test_every_site_in_float64_equals_the_loop(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_zeroed_sites_in_float32_equal_the_loop(name):
     model, x = tiny(name, torch.float32), inputs(name, dtype=torch.float32)
-    sources = every_source(model, scales=False)  # a denominator at zero is no baseline
+    sources = some(every_source(model, scales=False), 40, seed=0)  # a denominator at zero is no baseline
     got = effects(model, x, sources, curved_metric, rows=12)
     close(got.values, loop_effects(model, x, sources, curved_metric), SINGLE)
 
@@ -73,25 +73,26 @@ def test_positions_before_the_first_difference_are_not_run():
 
 
 def cuts(name: str, model):
-    """(sites that are the only way to the output, inputs that differ behind them alone)."""
+    """(sources that are together the only way to the output, inputs, others that differ behind them alone)."""
     x, other = inputs(name), inputs(name, seed=9)
-    if name != "t5":
-        return [(prefix, x, other) for prefix in model.map.blocks]
-    one = {"encoder": {**x, "input_ids": other["input_ids"]},
-           "decoder": {**x, "decoder_input_ids": other["decoder_input_ids"]}}
-    return [(prefix, x, one[prefix.split(".")[0]]) for prefix in model.map.blocks]
+    for prefix in model.map.blocks:
+        if name in PAIRS:
+            key = "input_ids" if prefix.startswith("encoder") else "decoder_input_ids"
+            other = {**x, key: inputs(name, seed=9)[key]}
+        for site in (f"{prefix}.hook_resid_pre", f"{prefix}.hook_resid_post"):
+            beside = name in CLASS_STREAM and prefix in ("blocks.2", "blocks.3")
+            yield [Source(site), Source("blocks.1.hook_resid_post")] if beside else [Source(site)], x, other
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_whole_cut_gives_the_difference_of_the_two_runs(name):
     model = tiny(name)
-    for prefix, x, other in cuts(name, model):
+    for cut, x, other in cuts(name, model):
         with torch.no_grad(), model.edit():
             wanted = curved_metric(model(x)) - curved_metric(model(other))
-        sources = [Source(f"{prefix}.hook_resid_pre"), Source(f"{prefix}.hook_resid_post")]
-        got = effects(model, x, sources, curved_metric, baseline=Counterfactual(other))
+        got = effects(model, x, [cut], curved_metric, baseline=Counterfactual(other))
         assert (wanted.abs() > 1e-6).all()
-        close(got.values, wanted.expand(2, -1), EXACT)
+        close(got.values, wanted[None], EXACT)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,7 +132,7 @@ def sources_of(draw, name: str):
 
 
 @pytest.mark.parametrize("name", SITES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data(), rows=st.integers(1, 9))
 def test_any_groups_equal_the_loop(name, data, rows):
     model, x = tiny(name), inputs(name)

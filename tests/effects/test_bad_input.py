@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from interp.adapters.transformers import hook
+from interp.adapters import hook
 from interp.effects import effects
 from interp.hooks import Counterfactual, Mean, Resample, Source
 from interp.results.errors import BadInput, InterpError, MissingSite
@@ -33,10 +33,10 @@ def test_a_metric_of_another_shape(rules):
 
 @pytest.mark.parametrize("rules", ["ablation", "tangent", "frozen", "direct", "integrated"])
 def test_weights_that_are_not_finite(rules):
-    module = copy.deepcopy(tiny("gpt2").module)
-    with torch.no_grad():
-        module.transformer.h[1].mlp.c_fc.weight[0, 0] = torch.nan
-    refused("NaN or Inf", model=hook(module), rules=rules)
+    model = hook(copy.deepcopy(tiny("gpt2").module))
+    with torch.no_grad():  # a training step gone wrong since it was wrapped
+        model.module.transformer.h[1].mlp.c_fc.weight[0, 0] = torch.nan
+    refused("the metric of the clean run is NaN or Inf", model=model, rules=rules)
 
 
 def test_an_ablation_that_divides_by_zero():
@@ -54,7 +54,7 @@ def test_unknown_rules_name_the_nearest():
 def test_unknown_sites_name_the_nearest():
     refused("no site 'blocks.0.attn.hook_x'", MissingSite, sources=[Source("blocks.0.attn.hook_x")])
     refused("no site 'blocks.7.attn.hook_z'", MissingSite, sources=[Source("blocks.7.attn.hook_z")])
-    refused("use hook_resid_pre", MissingSite, model=tiny("neox"), sources=[Source("blocks.0.hook_resid_mid")])
+    refused("use hook_resid_pre", MissingSite, model=tiny("gpt_neox"), sources=[Source("blocks.0.hook_resid_mid")])
 
 
 def test_heads_positions_and_units_that_are_not_there():

@@ -6,7 +6,7 @@ import torch
 from interp.effects import effects
 from interp.hooks import Counterfactual, Mean, Resample, Source
 from interp.hooks.baselines import resolve
-from tests.effects.models import NAMES, V, curved_metric, inputs, tiny
+from tests.effects.models import IMAGES, NAMES, V, curved_metric, inputs, tiny
 from tests.effects.oracles import close, every_source, loop_effects, some
 
 EXACT = 1e-10
@@ -166,7 +166,7 @@ def test_two_streams_have_lengths_of_their_own():
     close(got[:7, 0], wanted[:7, 0], 1e-6)
 
 
-@pytest.mark.parametrize("name", ["vit", "dinov2", "swin", "convnext", "poolformer"])
+@pytest.mark.parametrize("name", list(IMAGES))
 def test_positions_of_images_count_patches(name):
     model, x = tiny(name), inputs(name)
     site = "blocks.1.hook_resid_pre"

@@ -65,7 +65,8 @@ def test_engine_equals_the_literal_formulas_at_every_site(name, rules, kind):
     for row, group in enumerate(groups):
         with torch.no_grad():
             wanted = ORACLES[name](model.module, x, rules, group, base)
-        assert any((wanted[n][1] != 0).any() for n in names)
+        still = kind != "zero" and group[0].site == "hook_pos_embed"  # the same in every prompt
+        assert still or any((wanted[n][1] != 0).any() for n in names)
         for n in names:
             t, r = wanted[n]
             assert distance(got.total[n], t, t) <= EXACT, n

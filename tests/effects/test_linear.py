@@ -8,7 +8,7 @@ from interp.effects.linearised import DIRECT, FROZEN, linear_run
 from interp.effects.sources import Groups
 from interp.hooks import Counterfactual, Source
 from interp.hooks.baselines import resolve
-from tests.effects.models import IMAGES, NAMES, curved_metric, inputs, linear_metric, tiny
+from tests.effects.models import CLASS_STREAM, IMAGES, NAMES, PAIRS, curved_metric, inputs, linear_metric, tiny
 from tests.effects.oracles import close, every_source, some
 
 EXACT = 1e-10
@@ -42,7 +42,7 @@ def test_tangent_equals_forward_mode(name):
     model, x = tiny(name), inputs(name)
     # masked scores are the least number there is; times eps they are no direction
     sources = [s for s in every_source(model) if not s.site.endswith("attn_scores")]
-    sources = some(sources, 16, seed=3)
+    sources = some(sources, 12, seed=3)
     baseline = Counterfactual(inputs(name, seed=9))
     got = effects(model, x, sources, curved_metric, "tangent", baseline=baseline)
     close(got.values, jvp_effects(model, x, sources, curved_metric, baseline), EXACT)
@@ -56,7 +56,7 @@ def test_tangent_in_float32_equals_float64(name):
         x, other = inputs(name, dtype=dtype), inputs(name, seed=9, dtype=dtype)
         base = Counterfactual(other)
         both.append(effects(tiny(name, dtype), x, sources, curved_metric, "tangent", baseline=base).values)
-    close(both[0], both[1], 1e-4 if name in ("t5", "gemma2") else 2e-5)
+    close(both[0], both[1], 1e-4 if name in ("t5", "t5_gated", "gemma2") else 2e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,7 +101,8 @@ def test_linear_sets_are_additive_over_partitions(name, rules):
 
 
 def embeddings(model) -> list[str]:
-    return [s.name for s in model.sites() if s.kind in EMBEDDINGS]
+    """Where streams start: what the stem writes."""
+    return [s.name for s in model.sites() if s.kind in EMBEDDINGS or s.name == CLASS_STREAM.get(model.name)]
 
 
 def constants(model, x, metric, rules, cut: list[str]) -> torch.Tensor:
@@ -152,7 +153,7 @@ def test_direct_is_complete_over_writers_embeddings_and_constants(name):
     close(total, clean(model, x), EXACT)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "olmo2", "neox", "vit", "dinov2"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "olmo2", "gpt_neox", "gpt_neox_serial", "vit", "dinov2"])
 def test_direct_equals_contributions_carried_to_the_end(name):
     """Every writer's effect is its own term of the final stream, read through the final norm and the head."""
     model, x = tiny(name), inputs(name)
@@ -177,10 +178,10 @@ def near(name: str, x):
     """Inputs that differ from `x` by one token, or a little everywhere for images: a short path between them."""
     if name in IMAGES:
         return x + 0.2 * inputs(name, seed=9)
-    other = {k: v.clone() for k, v in x.items()} if name == "t5" else {"ids": x.clone()}
+    other = {k: v.clone() for k, v in x.items()} if name in PAIRS else {"ids": x.clone()}
     for ids in other.values():
         ids[:, 2] = ids[:, 2] % 49 + 1
-    return other if name == "t5" else other["ids"]
+    return other if name in PAIRS else other["ids"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -55,7 +55,7 @@ def test_swin_windows_are_rows_of_their_own_image():
     close(got.values[:1, 1:], wanted[None, 1:], EXACT)
 
 
-CAUSAL = ["gpt2", "llama", "gemma2", "olmo2", "neox", "bert", "albert", "t5"]
+CAUSAL = ["gpt2", "llama", "gemma2", "olmo2", "gpt_neox", "bert", "albert", "t5"]
 
 
 @pytest.mark.parametrize("name", CAUSAL)

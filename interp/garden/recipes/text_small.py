@@ -17,7 +17,7 @@ from interp.hooks import HookedModel
 N_VOCAB, N_CTX = 1024, 128
 END = "<|endoftext|>"
 HELD_OUT_CHARACTERS = 4000  # of every address of the validation split
-NGRAM_ORDER = 5
+NGRAM_ORDER = 6
 
 
 def _texts(split: str) -> list[str]:
