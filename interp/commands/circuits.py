@@ -142,7 +142,8 @@ def _tested(
     with run.timed("evaluate"):
         found = test(model, circuit, task, draws=draws, seed=seed, truth=truth)
     found.save(run)
-    run.record(nodes=len(circuit.nodes), faithfulness=found.faithfulness, random_p={c.kind: c.p for c in found.controls})
+    controls = {control.kind: control.p for control in found.controls}
+    run.record(nodes=len(circuit.nodes), faithfulness=found.faithfulness, random_p=controls)
     run.save_report(f"{circuit.task} in {circuit.model}", sections(found, audit))
     return found
 

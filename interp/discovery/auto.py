@@ -29,7 +29,7 @@ def auto_scores(model, part, sources, *, baseline, budget, seed, rows, done=None
         found = effects(model, part.clean, sources, part.metric, rules, baseline=baseline)
         linear[rules] = found.values.double().mean(1).numpy()
         forwards += found.cost["forwards"]
-    sample_size = max(32, budget // 5)
+    sample_size = min(max(32, budget // 5), max(1, budget // 2))
     short = shortlist(linear, budget - sample_size)
     rest = np.setdiff1d(np.arange(len(sources)), short)
     sample = np.sort(np.random.default_rng(seed).choice(rest, min(sample_size, len(rest)), replace=False))
@@ -60,7 +60,7 @@ def shortlist(linear: dict[str, np.ndarray], size: int) -> np.ndarray:
         for order in orders:
             if len(found) < size:
                 found[int(order[rank])] = None
-    return np.array(sorted(found))
+    return np.array(sorted(found), dtype=int)
 
 
 def missed_bound(sample: np.ndarray, population: int, confidence: float = CONFIDENCE) -> dict:

@@ -92,10 +92,11 @@ def head_by_head(model: HookedModel, task, nodes: Sequence[Node]) -> np.ndarray:
     """The oracle: one plain forward per node and prompt, [node, prompt]. Slow, and nothing to be wrong in it."""
     from interp.hooks import Patch
     from interp.hooks.baselines import rows as take
+    from interp.tasks.metrics import rows_of
 
     effects_ = np.zeros((len(nodes), len(task)))
     for b in range(len(task)):
-        x, metric = take(task.clean, slice(b, b + 1)), task.metric.rows([b])
+        x, metric = take(task.clean, slice(b, b + 1)), rows_of(task.metric, [b])
         other = model.read(take(task.corrupt, slice(b, b + 1)), list({n.site for n in nodes}))
         with torch.no_grad():
             clean = float(metric(model(x)))

@@ -123,22 +123,23 @@ def evaluate(
     necessity = faithfulness(circuits.full - without + circuits.empty, circuits.empty, circuits.full, held.clusters, seed)
     drawn = matched_circuits(members, universe, draws, seed)
     scale = circuits.full.mean() - circuits.empty.mean()
-    anywhere = same_size_circuits(members, universe, draws, seed)
-    controls = (_control("same size and depths", circuits, drawn, scale, found.value),
-                _control("same size", circuits, anywhere, scale, found.value))
+    controls = [_control("same size and depths", circuits, drawn, scale, found.value)]
+    if len(drawn) < draws:  # too few circuits exist at these depths for a small p
+        drawn = same_size_circuits(members, universe, draws, seed)
+        controls.append(_control("same size", circuits, drawn, scale, found.value))
     top = members[:leading]
     return Evaluation(
         circuit=circuit, unit=getattr(task.metric, "unit", ""),
         full=bootstrap_mean(circuits.full, held.clusters), empty=bootstrap_mean(circuits.empty, held.clusters),
         faithfulness=found, necessity=necessity,
         curve=faithfulness_curve(circuits, Circuit.from_scores("", "", "", circuit.scores).nodes, held),
-        controls=controls,
+        controls=tuple(controls),
         completeness=checks.completeness(circuits, members, draws=10, greedy=3 if len(members) <= 40 else 0, seed=seed),
         integrals=mib_integrals(circuits, circuit.scores),
         directions=checks.both_directions(model, held, top, circuits),
         grouped=checks.grouped_removal(circuits, top, held),
         pairs=checks.pair_interactions(circuits, top, held),
-        minimal=checks.minimality(circuits, members[:40], _random_additions(circuits, anywhere[:50], universe, seed)),
+        minimal=checks.minimality(circuits, members[:40], _random_additions(circuits, drawn[:50], universe, seed)),
         truth=against_truth(circuit, truth) if truth is not None else {},
         cost={"forwards": circuits.forwards, "seconds": round(time.perf_counter() - start, 2)},
     )
@@ -171,6 +172,8 @@ def against_truth(circuit: Circuit, truth: Circuit) -> dict[str, float]:
     from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
     names = list(circuit.scores)
+    if unknown := [n.label for n in truth.nodes if n not in circuit.scores]:
+        raise BadInput(f"the truth names {unknown[0]}, which was not scored ({len(unknown)} such); score it too")
     label = np.array([n in set(truth.nodes) for n in names])
     if label.all() or not label.any():
         raise BadInput("the truth contains all or none of the scored nodes; precision and recall need both kinds")

@@ -1,14 +1,14 @@
 """`decompose`: the part of whole activations that is due to each source, under any rule set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from interp.effects.decomposed import decompose_forward, not_shown
+from interp.effects.decomposed import decompose_forward, not_shown, put
 from interp.effects.linear_rules import DIRECT
 from interp.effects.linearised import RULES as LINEAR_RULES
 from interp.effects.linearised import leaf, linear_run, on_stream
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Decomposition:
     """Relevant parts of targets.
 
-    `relevant[target]` [source, *shape of the target], `total[target]` [*shape of the target]; a target with an index has
-    the shape that is left (one head, one position). `total - relevant[k]` is what is not due to source k.
+    `relevant[target]` [source, *shape of the target], `total[target]` [*shape of the target]; a target with an index
+    has the shape that is left (one head, one position). `total - relevant[k]` is what is not due to source k.
     """
 
     relevant: dict[str, Tensor]
@@ -157,11 +157,16 @@ def _patched(model, x, groups, base, names, rows):
     batch, n_pos = model.batch_of(x)
     rows = rows or default_rows(model, n_pos, BUDGET, False)
     relevant = {t: v.new_zeros(len(groups), *v.shape) for t, v in clean.targets.items()}
-    for chunk, _, seen in sweep(model, x, groups, base, clean, rows=rows, reader=None, targets=names):
-        below = not_shown(model, clean, groups.starts[chunk[0]])
-        for t, total in clean.targets.items():
-            if t in seen and t not in below:  # a target below the source is untouched by it
-                relevant[t][chunk] = total - seen[t].reshape(len(chunk), *total.shape)
+    for start in sorted(set(groups.starts)):
+        members = [i for i, s in enumerate(groups.starts) if s == start]
+        above = [t for t in names if t not in not_shown(model, clean, start)]  # no source touches what lies below it
+        part = replace(clean, masks=[clean.masks[i] for i in members])
+        runs = sweep(model, x, groups.subset(members), base, part, rows=rows, reader=None, targets=above)
+        for chunk, _, seen in runs if above else ():
+            for t in above:
+                patched = seen[t].unflatten(0, (len(chunk), -1)) if len(seen[t]) >= len(chunk) else seen[t][None]
+                part = clean.targets[t] - patched  # a site computed once for all prompts has no rows of its own
+                relevant[t] = put(relevant[t], [members[i] for i in chunk], part)
     return clean.targets, relevant
 
 

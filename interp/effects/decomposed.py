@@ -9,6 +9,7 @@ An operation that would lose the relevant part raises and names itself. Paper: H
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -60,13 +61,14 @@ class _Run:
         return value.total, r[[self.row.get(i, -1) for i in self.members]]
 
     def read(self, targets: Sequence[str]) -> dict[str, Tensor]:
-        """The targets of the decomposed forward, which ends when the last is known. Those below the start are left out."""
+        """Targets of the decomposed forward, which ends when the last is known; those below the start are left out."""
         seen: dict[str, Tensor] = {}
         pending = {t for t in targets if t not in self.below}
 
         def keep(value: Tensor, site: Site) -> None:
             # a value of its own: an in-place operation later on changes the model's
-            seen[site.name] = Decomposed(value.total, value.relevant) if isinstance(value, Decomposed) else value.clone()
+            own = isinstance(value, Decomposed)
+            seen[site.name] = Decomposed(value.total, value.relevant) if own else value.clone()
             pending.discard(site.name)
             if not pending:
                 raise Stop
@@ -104,19 +106,20 @@ class _Run:
             for site, mask in self.clean.masks[index].items():
                 sites.setdefault(site, []).append((index, mask))
         pairs = [(name, _enter) for name in _entrances(self.model)]
-        pairs += [(site, lambda value, site, e=entries: self._inject(value, site, e)) for site, entries in sites.items()]
+        pairs += [(name, partial(self._inject, entries)) for name, entries in sites.items()]
         if self.rules.sign_normalise:
             pairs += [(s.name, self._normalise) for s, _ in self.model.map.sites.values() if s.kind in SIGN_NORMALISED]
         return pairs
 
-    def _inject(self, value: Tensor, site: Site, entries: list[tuple[int, Tensor]]) -> Tensor:
+    def _inject(self, entries: list[tuple[int, Tensor]], value: Tensor, site: Site) -> Tensor:
         value, base = parts(value), self.base[site.name]
         rows = [self.row.setdefault(index, len(self.row)) for index, _ in entries]
         # a site computed once for all prompts (a position embedding) is given the prompts' axis by its sources
         shape = torch.broadcast_shapes(value.shape, base.shape, *(mask.shape for _, mask in entries))
         total, base = value.total.expand(shape), base.to(value.total)
         relevant = grow(value.relevant, max(rows) + 1)
-        relevant = relevant.expand(-1, *shape).clone() if shape != value.shape or relevant is value.relevant else relevant
+        if shape != value.shape or relevant is value.relevant:
+            relevant = relevant.expand(-1, *shape).clone()
         # exactly nothing where the source already is at its baseline, whatever the rounding of this forward
         nothing = (self.clean.values[site.name] == base) | masked(total)
         part = torch.where(nothing, 0, total - base)
@@ -165,12 +168,18 @@ def decompose_forward(
         for t, value in run.read(targets).items():
             total, part = run.parts_of(value)
             check_finite(part, f"the part of {t} that is relevant ({rules})")
-            # a site computed once for all prompts has their axis where a source lies in some of them
-            totals[t], _ = torch.broadcast_tensors(total, totals[t])
-            if relevant[t].shape[1:] != totals[t].shape:
-                relevant[t] = relevant[t].expand(-1, *totals[t].shape).clone()
-            relevant[t][members] = part
+            totals[t] = total if total.numel() >= totals[t].numel() else totals[t]
+            relevant[t] = put(relevant[t], members, part)
     return totals, relevant
+
+
+def put(relevant: Tensor, rows: list[int], part: Tensor) -> Tensor:
+    """`relevant` with these rows. A site computed once for all prompts is given their axis where a source lies in
+    some of them."""
+    if part[0].numel() > relevant[0].numel():
+        relevant = relevant.expand(-1, *part.shape[1:]).clone()
+    relevant[rows] = part
+    return relevant
 
 
 def decomposed_effects(

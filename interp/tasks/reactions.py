@@ -92,8 +92,10 @@ def encode(reactions: Sequence[str]) -> "dict[str, Tensor]":
 def smiles_tokenizer() -> Any:
     """The tokens and ids of `encode` as a fast transformers tokenizer; what is not SMILES becomes `[UNK]`."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
 
+    from interp.adapters.transformers import library
+
+    PreTrainedTokenizerFast = library().PreTrainedTokenizerFast
     ids = vocabulary()
     backend = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN.pattern), behavior="isolated")

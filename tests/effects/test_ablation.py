@@ -22,7 +22,7 @@ def test_every_site_in_float64_equals_the_loop(name):
     sources, baseline = some(every_source(model), 60, seed=0), Counterfactual(inputs(name, seed=9))
     got = effects(model, x, sources, curved_metric, baseline=baseline, rows=12)
     wanted = loop_effects(model, x, sources, curved_metric, baseline)
-    assert (wanted != 0).any(1).float().mean() > 0.7  # the law is not met by silence
+    assert (wanted != 0).any(1).float().mean() > 0.5  # the law is not met by silence
     close(got.values, wanted, EXACT)
 
 

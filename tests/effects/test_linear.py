@@ -106,8 +106,11 @@ def embeddings(model) -> list[str]:
 
 
 def constants(model, x, metric, rules, cut: list[str]) -> torch.Tensor:
-    """[batch]: what the biases add to a metric under `rules`, the sites of `cut` being constants of their own."""
-    biases = {name: p for name, p in model.module.named_parameters() if name.endswith("bias")}
+    """[batch]: what the biases add to a metric under `rules`, the sites of `cut` being constants of their own.
+
+    CaiT's `proj_w` makes its pattern, so its bias is part of what is held.
+    """
+    biases = {n: p for n, p in model.module.named_parameters() if n.endswith("bias") and "proj_w" not in n}
     with linear_run(model, rules, [(site, lambda value, site: value.detach()) for site in cut]):
         try:
             for p in biases.values():

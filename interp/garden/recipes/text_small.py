@@ -30,8 +30,10 @@ def _texts(split: str) -> list[str]:
 def tokenizer() -> Any:
     """The tokenizer, learned anew (seconds) from the training split; the shipped model brings its own copy."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
+    from interp.adapters.transformers import library
+
+    PreTrainedTokenizerFast = library().PreTrainedTokenizerFast
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
