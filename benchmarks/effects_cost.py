@@ -1,4 +1,4 @@
-"""What effects cost: all 144 heads of a GPT-2-small shape on one metric, against plain forwards of the bare library model.
+"""What effects cost: all 144 heads of a GPT-2-small shape on one metric, against plain forwards of the library's model.
 
 One prompt of 16 tokens, float32, one thread, random weights; the metric reads a logit difference at the last position.
 Nothing is asserted: the machine's load is printed beside the ratios. Run: python -m benchmarks.effects_cost [rounds]
@@ -76,7 +76,8 @@ def main() -> None:
     model = hook(module)
     all_heads(model, x, corrupt, rounds)
     one_source(model, x, rounds)
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {rounds} interleaved rounds, CPU seconds, one thread")
+    load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"{load}; {rounds} interleaved rounds, CPU seconds, one thread")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How near every rule set comes to the exact effect on real models, beside its cost, and how well the bound of `auto` holds.
+"""How near every rule set comes to the exact effect on real models, beside its cost, and how well `auto`'s bound holds.
 
-For SmolLM2 (IOI, greater-than), MiniLM (sentence similarity) and rxnmapper (masked atoms), for heads and for MLPs apart:
-correlation, rank correlation, recovered effect mass and regret of every rule set against exact patching (`ablation`) with the
-same counterfactual, with 95 % intervals over prompts and the split-half ceiling of the exact effects themselves.
+For SmolLM2 (IOI, greater-than), MiniLM (sentence similarity) and rxnmapper (masked atoms), heads and MLPs apart:
+correlation, rank correlation, recovered effect mass and regret of every rule set against exact patching (`ablation`)
+with the same counterfactual, with 95 % intervals over prompts and the split-half ceiling of the exact effects.
 
 Run: python -m benchmarks.meaning [--models smollm2-135m,rxnmapper] [--n 32] [--out benchmarks/results/meaning.json]
 """
@@ -29,7 +29,8 @@ from interp.hooks import Counterfactual
 from interp.results.estimate import cluster_numbers
 
 CASES = (
-    ("smollm2-135m", "ioi"), ("smollm2-135m", "greater-than"), ("minilm-l6", "similarity"), ("rxnmapper", "atom-mapping"),
+    ("smollm2-135m", "ioi"), ("smollm2-135m", "greater-than"), ("minilm-l6", "similarity"),
+    ("rxnmapper", "atom-mapping"),
 )
 TOP = 20
 DRAWS = 200
@@ -120,7 +121,8 @@ def run_case(model_name: str, task_name: str, n: int, seed: int) -> dict:
         top = min(TOP, int(mask.sum()) // 3)
         rows = {r: {**intervals(exact[mask], v[mask], task.clusters, top, seed),
                     "cost": seconds[r] / seconds["ablation"]} for r, v in found.items() if r != "ablation"}
-        rows["split half of the exact effect"] = {k: [v] for k, v in ceiling(exact[mask], task.clusters, top, seed).items()}
+        halves = ceiling(exact[mask], task.clusters, top, seed)
+        rows["split half of the exact effect"] = {k: [v] for k, v in halves.items()}
         report["rows"][kind] = rows
     start = time.process_time()
     scores, _ = iterated_scores(model, task, universe, sources, baseline=baseline)
@@ -129,7 +131,8 @@ def run_case(model_name: str, task_name: str, n: int, seed: int) -> dict:
         if mask.sum() >= 4:
             top = min(TOP, int(mask.sum()) // 3)
             value = statistics(np.abs(exact.mean(1))[mask], scores[mask], top)
-            report["rows"][kind]["cdt-iterated (against |effect|)"] = {**{k: [v] for k, v in value.items()}, "cost": cost}
+            row = {**{k: [v] for k, v in value.items()}, "cost": cost}
+            report["rows"][kind]["cdt-iterated (against |effect|)"] = row
     linear = {rules: found[rules].mean(1) for rules in SHORTLISTS}
     report["bound"] = bound_coverage(exact.mean(1), linear, 200, seed)
     return report
@@ -146,8 +149,8 @@ def show(report: dict) -> None:
             table.add_row(name, *cells, f"{row['cost']:.3f}" if "cost" in row else "")
         console.print(table)
     b = report["bound"]
-    console.print(f"bound of auto at a fifth of the sources ({b['budget']}): covered in {b['covered']:.3f} of {b['trials']} "
-                  f"trials; recovered mass {b['mass']:.3f} (goal >= 0.98)\n")
+    console.print(f"bound of auto at a fifth of the sources ({b['budget']}): covered in {b['covered']:.3f} of "
+                  f"{b['trials']} trials; recovered mass {b['mass']:.3f} (goal >= 0.98)\n")
 
 
 def _cell(value: list[float]) -> str:

@@ -1,7 +1,7 @@
 """A sentence-similarity task for encoders without a head: real sentences, a cut version as the reference.
 
-Clean: a sentence of the State of the Union addresses. Reference: the embedding of its first two thirds. Corrupt: another
-sentence of as many tokens. Metric: cosine of the mean-pooled output with the reference, so larger means more similar.
+Clean: a sentence of the State of the Union addresses. Reference: the embedding of its first two thirds. Corrupt:
+another sentence of as many tokens. Metric: projection of the mean-pooled output on the reference.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,18 @@ from interp.tasks.corpus import corpus
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """Cosine of the mean-pooled output [batch, pos, d] with `reference` [batch, d]."""
+    """Projection of the mean-pooled output [batch, pos, d] on the direction of `reference` [batch, d].
+
+    The cosine but for the output's own length, and so linear in the output: a cosine is at its ceiling on similar
+    sentences, and a square root of an irrelevant part has no value.
+    """
 
     reference: Tensor
-    unit = "cosine"
+    unit = "projection"
 
     def __call__(self, output: Tensor) -> Tensor:
-        return torch.cosine_similarity(output.mean(1), self.reference.to(output), dim=-1)
+        reference = torch.nn.functional.normalize(self.reference.to(output.dtype), dim=-1)
+        return (output.mean(1) * reference).sum(-1)
 
     def rows(self, index) -> "Similarity":
         """The metric of some of the prompts."""

@@ -57,8 +57,10 @@ class RegistryAttention:
     """Role of an attention module that asks the registry for its function by the name in its config."""
 
     def install(self, module: nn.Module):
-        register()
         before = module.config._attn_implementation
+        if before == NAME:  # layers share one config, and setting it is slow
+            return lambda: None
+        register()
         module.config._attn_implementation = NAME
         return partial(setattr, module.config, "_attn_implementation", before)
 

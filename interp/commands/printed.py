@@ -6,10 +6,11 @@ import pandas as pd
 
 from interp.commands.shared import gigabytes, print_json, print_table, records, stdout
 from interp.results.environment import peak_memory
+from interp.results.estimate import Estimate
 
 if TYPE_CHECKING:
     from interp.discovery import Evaluation
-    from interp.results import Circuit, Estimate, Run
+    from interp.results import Circuit, Run
     from interp.tasks import Audit
 
 TOP = 20
@@ -43,6 +44,8 @@ def _head(circuit: "Circuit", audit: "Audit") -> None:
     for check in audit.checks:
         if check.name in ("accuracy", "effect") or not check.ok:
             out.print(("  " if check.ok else "  warning: ") + check.detail, markup=False, soft_wrap=True)
+    for name, reading in circuit.provenance.get("readings", {}).items():
+        out.print(f"  {name}: {Estimate.from_dict(reading)}", markup=False, soft_wrap=True)
     out.print()
 
 

@@ -16,8 +16,8 @@ from interp.results import Node, bootstrap_mean
 def both_directions(model: HookedModel, part, leading: Sequence[Node], circuits: Circuits) -> pd.DataFrame:
     """Leading nodes, one row each: what removing the node costs and what restoring it alone brings back.
 
-    `noising` is m(clean) - m(clean, node from corrupt), `denoising` is m(corrupt, node from clean) - m(corrupt), both in
-    the metric's unit with cluster-bootstrap intervals.
+    `noising` is m(clean) - m(clean, node from corrupt), `denoising` is m(corrupt, node from clean) - m(corrupt), both
+    in the metric's unit with cluster-bootstrap intervals.
     """
     noising = circuits.full - circuits.remove([[n] for n in leading])
     restored = effects(

@@ -6,7 +6,6 @@ import numpy as np
 
 from interp.results import Node
 
-
 TRIES = 20  # attempts per wanted circuit before the supply of distinct ones counts as exhausted
 
 

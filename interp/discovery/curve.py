@@ -50,7 +50,7 @@ def mib_integrals(circuits: Circuits, scores: dict[Node, float]) -> dict[str, fl
     scale = circuits.full.mean() - circuits.empty.mean()
     areas = {}
     for name, key in (("CPR", lambda node: -scores[node]), ("CMD", lambda node: -abs(scores[node]))):
-        order = sorted(scores, key=key)
+        order = sorted(sorted(scores, key=lambda node: node.name), key=key)  # ties by name, however they were stored
         f = (circuits.keep([order[:k] for k in counts]).mean(1) - circuits.empty.mean()) / scale
         areas[name] = float(np.trapezoid(f if name == "CPR" else np.abs(1 - f), MIB_SHARES))
     return areas

@@ -61,6 +61,7 @@ def discover(
         "seed": seed, "split": {name: int(len(index)) for name, index in task.split.items()},
         "baseline": "counterfactual", "metric": type(task.metric).__name__, "unit": getattr(task.metric, "unit", ""),
         "within": list(within), "universe": len(universe), "curve": curve.to_dict("list"),
+        "readings": {name: read(model).to_dict() for name, read in getattr(task, "readings", {}).items()},
         "seconds": round(time.perf_counter() - start, 2), "memory": peak_memory(), **facts,
     }
     return Circuit.from_scores(model.name, task.name, method, scores, k, provenance=provenance)
@@ -99,7 +100,8 @@ def head_by_head(model: HookedModel, task, nodes: Sequence[Node]) -> np.ndarray:
         x, metric = take(task.clean, slice(b, b + 1)), rows_of(task.metric, [b])
         other = model.read(take(task.corrupt, slice(b, b + 1)), list({n.site for n in nodes}))
         with torch.no_grad():
-            clean = float(metric(model(x)))
+            with model.edit():  # so that both runs compute norms in one precision
+                clean = float(metric(model(x)))
             for i, node in enumerate(nodes):
                 with model.edit(Patch(node.site, other[node.site], head=node.head, pos=node.pos)):
                     effects_[i, b] = clean - float(metric(model(x)))

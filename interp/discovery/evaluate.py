@@ -117,10 +117,12 @@ def evaluate(
         raise BadInput("the circuit is empty: nothing to evaluate")
     circuits = Circuits(model, held, universe, rows)
     members = list(circuit.nodes)
+    ranking = sorted(universe, key=lambda n: (-abs(circuit.scores[n]), n not in members, n.name))
     cut = circuits.keep([members])[0]
     found = faithfulness(cut, circuits.empty, circuits.full, held.clusters, seed)
     without = circuits.remove([members])[0]
-    necessity = faithfulness(circuits.full - without + circuits.empty, circuits.empty, circuits.full, held.clusters, seed)
+    lost = circuits.empty + circuits.full - without
+    necessity = faithfulness(lost, circuits.empty, circuits.full, held.clusters, seed)
     drawn = matched_circuits(members, universe, draws, seed)
     scale = circuits.full.mean() - circuits.empty.mean()
     controls = [_control("same size and depths", circuits, drawn, scale, found.value)]
@@ -132,7 +134,7 @@ def evaluate(
         circuit=circuit, unit=getattr(task.metric, "unit", ""),
         full=bootstrap_mean(circuits.full, held.clusters), empty=bootstrap_mean(circuits.empty, held.clusters),
         faithfulness=found, necessity=necessity,
-        curve=faithfulness_curve(circuits, Circuit.from_scores("", "", "", circuit.scores).nodes, held),
+        curve=faithfulness_curve(circuits, ranking, held),
         controls=tuple(controls),
         completeness=checks.completeness(circuits, members, draws=10, greedy=3 if len(members) <= 40 else 0, seed=seed),
         integrals=mib_integrals(circuits, circuit.scores),

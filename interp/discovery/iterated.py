@@ -1,7 +1,7 @@
 """The paper's iterated search with contextual decomposition: from the metric back to what the found nodes read.
 
-One pass of `cdt` cannot see a node that acts through queries and keys. Searching again with the queries, keys and values of
-the heads just found as targets can. Paper: Hsu 2024 (2407.00886), algorithm 1.
+One pass of `cdt` cannot see a node that acts through queries and keys. Searching again with the queries, keys and
+values of the heads just found as targets can. Paper: Hsu 2024 (2407.00886), algorithm 1.
 """
 
 from collections.abc import Sequence

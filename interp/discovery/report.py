@@ -18,7 +18,7 @@ def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[
         "model does, everything else being at the counterfactual prompts' activations."
     )
     how = pd.DataFrame(
-        [{"what": key, "value": str(value)} for key, value in p.items() if key != "curve"]
+        [{"what": key, "value": str(value)} for key, value in p.items() if key not in ("curve", "readings")]
         + [{"what": f"evaluation {key}", "value": str(value)} for key, value in evaluation.cost.items()]
     )
     found = [
@@ -38,6 +38,10 @@ def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[
                 "random nodes add to random circuits.", evaluation.minimal),
         Section("How it was done", "", how),
     ]
+    if p.get("readings"):
+        table = pd.DataFrame([{"reading": name, **value} for name, value in p["readings"].items()])
+        found.insert(1, Section("Readings", "Measured beside the effects, and not causal: they say what an activation "
+                                "holds, not that the model uses it.", table))
     if audit is not None:
         found.insert(1, Section("The prompts", "What was checked about the task before anything was scored.", audit))
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from interp.discovery.nodes import source
@@ -52,8 +53,9 @@ class Circuits:
         return self.keep([universe - set(k) for k in sets])
 
     def _clean(self) -> np.ndarray:
-        values: Tensor = self.part.metric(self.model(self.part.clean))
-        return values.detach().double().cpu().numpy()
+        with torch.no_grad(), self.model.edit():
+            values: Tensor = self.part.metric(self.model(self.part.clean))
+        return values.double().cpu().numpy()
 
 
 def sizes(n: int) -> list[int]:

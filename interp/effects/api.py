@@ -60,5 +60,6 @@ def describe_baseline(baseline: Baseline) -> str:
     if isinstance(baseline, str):
         return baseline
     name = type(baseline).__name__.lower()
-    details = {k: v for k, v in vars(baseline).items() if isinstance(v, str | int)} if hasattr(baseline, "__dict__") else {}
+    given = vars(baseline) if hasattr(baseline, "__dict__") else {}
+    details = {k: v for k, v in given.items() if isinstance(v, str | int)}
     return name + (f"({', '.join(f'{k}={v}' for k, v in details.items())})" if details else "")

@@ -146,7 +146,12 @@ def not_shown(model: HookedModel, clean: Clean, start: int) -> set[str]:
 
 
 def _entrances(model: HookedModel) -> list[str]:
-    """Sites where activations enter: from there on they are told from constants (parameters, masks, rotations)."""
+    """Sites where activations enter: from there on they are told from constants (parameters, masks, rotations).
+
+    Without declared blocks that is every site: a gate is an activation though no source may reach it.
+    """
+    if not model.map.blocks:
+        return [site.name for site, _ in model.map.sites.values() if site.name != "output"]
     stem = [name for name in (model.map.stem.writes if model.map.stem else ())]
     return stem + [name for b in model.map.blocks.values() if (name := b.resid_pre) in model.map.sites]
 

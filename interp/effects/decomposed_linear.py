@@ -93,7 +93,7 @@ def times(function, operands: list, name: str) -> Decomposed:
 
 
 def product_rows(function, a: Decomposed, b: Decomposed):
-    """How every source's parts of two factors are multiplied: (total, [source, ...], [source, ...]) -> [source, ...]."""
+    """How every source's parts of two factors are multiplied: (total, parts, parts) -> parts."""
     least = 0 if function in table.MULTIPLY else 2
     if function not in table.MULTIPLY | table.MATMUL or min(a.total.dim(), b.total.dim()) < least:
         return lambda total, u, v: each(function, total, u, v)

@@ -173,12 +173,17 @@ def affine(function, x, weight, bias=None, *rest, **kwargs):
     """A linear map plus a bias: the bias is shared by the rules."""
     name = name_of(function)
     _only_first(name, (x, weight, bias, *rest), kwargs)
-    total = function(x.total, weight, None, *rest, **kwargs)
     if function is F.linear:
-        return _biased(name, total, F.linear(x.relevant, weight), bias)
-    r = x.relevant
+        return _biased(name, *_at_once(lambda v: F.linear(v, weight), x), bias)
+    total, r = function(x.total, weight, None, *rest, **kwargs), x.relevant
     r = mapped(function, r, (weight, None, *rest), kwargs) if len(r) else total.new_zeros(0, *total.shape)
     return _biased(name, total, r, bias if bias is None else bias.reshape(-1, *[1] * (weight.dim() - 2)))
+
+
+def _at_once(apply, x: Decomposed) -> tuple[Tensor, Tensor]:
+    """Total and parts under one map of rows, so that its weights are read once."""
+    both = apply(torch.cat([x.total[None], x.relevant]))
+    return both[0], both[1:]
 
 
 def _biased(name: str, whole: Tensor, r: Tensor, bias) -> Decomposed:
@@ -192,7 +197,7 @@ def _add_product(bias, x, weight, *, beta=1, alpha=1):
     """addmm and baddbmm: beta bias + alpha x @ weight."""
     simple = isinstance(x, Decomposed) and isinstance(bias, nn.Parameter) and not isinstance(weight, Decomposed)
     if simple and x.dim() == weight.dim() == 2 and alpha == beta == 1:
-        return _biased("addmm", x.total @ weight, torch.matmul(x.relevant, weight), bias)
+        return _biased("addmm", *_at_once(lambda v: torch.matmul(v, weight), x), bias)
     value = _product(torch.matmul, [x, weight], "matmul") if _holds((x, weight)) else torch.matmul(x, weight)
     return add(torch.add, (value if alpha == 1 else value * alpha, bias), {"alpha": beta})
 
@@ -240,7 +245,8 @@ def _join(function, tensors, *rest, **kwargs):
     """cat and stack: plain pieces are irrelevant."""
     pieces = aligned(*map(parts, tensors))
     total = function([p.total for p in pieces], *rest, **kwargs)
-    return Decomposed(total, each(lambda *rs: function(list(rs), *rest, **kwargs), total, *(p.relevant for p in pieces)))
+    rows = [p.relevant for p in pieces]
+    return Decomposed(total, each(lambda *rs: function(list(rs), *rest, **kwargs), total, *rows))
 
 
 def _pad(x, pad, mode="constant", value=None):
@@ -324,7 +330,8 @@ def _of(rule, functions) -> dict:
 
 
 _SPECIAL = {
-    **_of(affine, {F.linear, *table.CONVOLUTIONS}), **dict.fromkeys((torch.addmm, torch.baddbmm, T.addmm), _add_product),
+    **_of(affine, {F.linear, *table.CONVOLUTIONS}),
+    **dict.fromkeys((torch.addmm, torch.baddbmm, T.addmm, T.baddbmm), _add_product),
     F.batch_norm: _batch_norm, F.layer_norm: _layer_norm, F.rms_norm: _rms_norm, F.group_norm: _group_norm,
     **_of(_join, (torch.cat, torch.stack, torch.concat)), F.pad: _pad, F.dropout: _dropout,
     T.masked_fill: _masked_fill, torch.masked_fill: _masked_fill, torch.where: _where,

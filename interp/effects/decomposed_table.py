@@ -55,7 +55,7 @@ NONLINEAR = ELEMENTWISE | {
 }
 CONVOLUTIONS = {F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d}
 
-# -- decisions and facts ------------------------------------------------------------------------------------------------
+# -- decisions and facts --------------------------------------------------------------------------------------------
 INDEX_FROM_FLOAT = {
     torch.argmax, T.argmax, torch.argmin, T.argmin, torch.argsort, T.argsort, T.gt, T.lt, T.ge, T.le, T.eq, T.ne,
     T.__gt__, T.__lt__, T.__ge__, T.__le__, T.__eq__, T.__ne__, torch.gt, torch.lt, torch.ge, torch.le, torch.eq,

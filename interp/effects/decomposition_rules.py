@@ -17,9 +17,9 @@ from interp.hooks import semantic
 
 @dataclass(frozen=True)
 class DecompositionRules:
-    """`interaction`: "irrelevant" (f(r)) or "shapley" (mean of f(t)-f(i) and f(r)-f(0)) for operations of several parts;
-    activations use f(t)-f(i) or the same mean. `bias`: "split" by magnitude or "irrelevant". `tol` is added to the
-    magnitudes' sum, `norm_eps` replaces the model's where given."""
+    """`interaction`: "irrelevant" (f(r)) or "shapley" (mean of f(t)-f(i) and f(r)-f(0)) for operations of several
+    parts; activations use f(t)-f(i) or the same mean. `bias`: "split" by magnitude or "irrelevant". `tol` is added to
+    the magnitudes' sum, `norm_eps` replaces the model's where given."""
 
     interaction: str = "irrelevant"
     bias: str = "split"
@@ -34,9 +34,11 @@ class DecompositionRules:
         where both are 0."""
         if self.bias == "irrelevant" or not len(of):
             return r
-        share = of.abs()
-        size = (whole - of).abs_().add_(share).add_(self.tol).clamp_min_(torch.finfo(share.dtype).tiny)
-        return torch.addcmul(r, share.div_(size), bias.to(share), value=sign)
+        # |r| + |i| is the larger of |r + i| and |r - i|: two passes over the parts fewer
+        least = whole.abs().clamp_min_(torch.finfo(of.dtype).tiny)
+        size = torch.maximum(torch.add(-whole, of, alpha=2).abs_(), least)
+        share = of.abs().div_(size.add_(self.tol) if self.tol else size)
+        return torch.addcmul(r, share, bias.to(share), value=sign)
 
     # -- operations -----------------------------------------------------------------------------------------------
 
@@ -158,8 +160,10 @@ def _met(q: Decomposed, k: Decomposed, v: Decomposed, scores: Decomposed) -> Ten
     """[source, 1, 1, 1, 1]: 1 for sources of which something arrives here, else 0. The softmax of no scores at all is
     uniform; where a source brings nothing, nothing of the pattern is its."""
     rows = len(scores.relevant)
-    arrived = sum(grow(x.relevant.flatten(1).any(1), rows) for x in (q, k, v, scores)) if rows else scores.relevant
-    return (arrived != 0).to(scores.dtype).reshape(rows, *[1] * scores.dim())
+    if not rows:
+        return scores.relevant
+    largest = sum(grow(torch.linalg.vector_norm(x.relevant.flatten(1), torch.inf, 1), rows) for x in (q, k, v, scores))
+    return (largest > 0).to(scores.dtype).reshape(rows, *[1] * scores.dim())
 
 
 def _follow(irrelevant: Tensor, after: Decomposed) -> Tensor:

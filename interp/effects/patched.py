@@ -1,8 +1,8 @@
 """The patched engine: exact effects, sources x prompts folded into the batch axis of the model's own forward.
 
 Sources are injected by hooks, blocks below the first source are replaced by what they returned in the clean run, and
-the unembedding is computed only where the metric reads, for many sources at once. Right for routing, in-place code and any kernel. Its oracle is a
-plain loop at batch 1 (tests/effects).
+the unembedding is computed only where the metric reads, for many sources at once. Right for routing, in-place code and
+any kernel. Its oracle is a plain loop at batch 1 (tests/effects).
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def clean_run(model: HookedModel, x, groups: Groups, reader: Reader | None, targ
     handlers: dict[str, Tensor] = {}
 
     def keep(value: Tensor, site: Site) -> None:
-        handlers[site.name] = value.detach()
+        handlers[site.name] = value.detach().clone()  # code behind it may write in place
         if site.name in groups.sites:
             run.reached.add(groups.start(site.name))
 
@@ -99,7 +99,10 @@ def sweep(
     model: HookedModel, x, groups: Groups, base: dict[str, Tensor], clean: Clean, *, rows: int,
     reader: Reader | None, targets: Sequence[str] = (), label: str = "patching",
 ) -> Iterator[tuple[list[int], Tensor | None, dict[str, Tensor]]]:
-    """Forwards with the sources at `base`: yields (group indices, metric [n, batch], targets folded [n, batch, ...])."""
+    """Forwards with the sources at `base`.
+
+    Yields (group indices, metric [n, batch], targets folded [n * batch, ...]).
+    """
     batch = model.batch_of(x)[0]
     seen: dict[str, Tensor] = {}
 
@@ -155,13 +158,15 @@ def patched_effects(
     clean = clean_run(model, x, groups, reader)
     n_pos = max(n_pos, *(longest(groups.sites[name], value, batch) for name, value in clean.values.items()))
     rows = rows or default_rows(model, n_pos, BUDGET, reader.few)
-    total = torch.zeros(len(groups), batch, dtype=clean.metric.dtype)
+    total = torch.zeros(len(groups), batch, dtype=clean.metric.dtype, device=clean.metric.device)
     count = batch
     for draw, base in enumerate(bases):
         check_fit(base, clean.values)
-        known = {} if done is None else {i: e for i in range(len(groups)) if (e := done.get(draw, i)) is not None}
+        labels = groups.labels
+        found = [None if done is None else done.get(draw, label) for label in labels]
+        known = {i: effect for i, effect in enumerate(found) if effect is not None}
         for i, effect in known.items():
-            total[i] += effect
+            total[i] += effect.to(total)
         still = unchanged(clean, base, batch)
         left = [i for i in range(len(groups)) if i not in known and not still[i].all()]
         part = replace(clean, masks=[clean.masks[i] for i in left])
@@ -172,7 +177,7 @@ def patched_effects(
             total[indices] += effects
             count += len(chunk) * batch
             if done is not None:
-                done.put(draw, indices, effects)
+                done.put(draw, [labels[i] for i in indices], effects)
     return total / len(bases), clean.metric, {"rows": float(count), "forwards": count / batch}
 
 
@@ -206,7 +211,7 @@ def _per_prompt(row: Tensor, batch: int) -> Tensor:
 
 
 class Done(Protocol):
-    """Where finished effects of a resumable run are kept."""
+    """Where finished effects of a resumable run are kept, by the label of their source."""
 
-    def get(self, draw: int, index: int) -> Tensor | None: ...
-    def put(self, draw: int, indices: list[int], effects: Tensor) -> None: ...
+    def get(self, draw: int, label: str) -> Tensor | None: ...
+    def put(self, draw: int, labels: list[str], effects: Tensor) -> None: ...

@@ -1,8 +1,8 @@
 """Starting a forward late: blocks below the first source return what they returned in the clean run.
 
 A block's module is called as usual (so that visits count on) but its forward is a lookup. Works for any block whose
-output is tensors, whatever they mean; behind a merge of stages each segment has its own last output. In the source's own
-block, projections that come before it are looked up too.
+output is tensors, whatever they mean; behind a merge of stages each segment has its own last output. In the source's
+own block, projections that come before it are looked up too.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,8 @@ class CleanRun:
     """What one clean forward leaves for later ones that start at one of the blocks `starts`.
 
     `raw[i]` is the output of block i where it ends a skippable stretch. `early[start]` has the outputs of projections
-    that block `start` computes before its first source, by module path and call (each with its version, to see later writes in place).
+    that block `start` computes before its first source, by module path and call, each with its version, which tells
+    whether it was written to in place later.
     """
 
     def __init__(self, model: HookedModel, starts: set[int]):
@@ -55,7 +56,7 @@ class CleanRun:
                     index = indices.get(counter["visit"])
                     counter["visit"] += 1
                     if index is not None:
-                        self.raw[index] = output
+                        self.raw[index] = _copy(output)  # the next block may write in place
 
                 handle = self.model.module.get_submodule(path).register_forward_hook(hook)
                 stack.callback(handle.remove)
@@ -153,6 +154,13 @@ def _lookup(module: nn.Module, outputs: dict[int, object], firing: Firing) -> Ca
 
 def _repeat(value: Tensor, times: int) -> Tensor:
     return value.repeat(times, *[1] * (value.dim() - 1))
+
+
+def _copy(raw):
+    """The same with every tensor cloned."""
+    if isinstance(raw, tuple | list):
+        return type(raw)(_copy(r) for r in raw)
+    return raw.clone() if isinstance(raw, Tensor) else raw
 
 
 def _fold(raw, times: int, batch: int):

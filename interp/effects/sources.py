@@ -51,7 +51,9 @@ class Groups:
             return len(self._order)
         if site.depth is None or site.kind.startswith("stage."):
             return 0
-        index = self._order[site.prefix[:-1]]
+        index = self._order.get(site.prefix[:-1])
+        if index is None:  # a map without equations declares no blocks: the whole model runs
+            return 0
         return index + 1 if site.kind == "hook_resid_post" else index
 
     @property

@@ -61,7 +61,8 @@ class _Part:
 
         def handler(value: Tensor, site: Site) -> Tensor:
             new = _broadcast(new_of(site, value), value, site)
-            return new if self.index.whole else torch.where(
+            # a copy of its own, for code that goes on in place
+            return new.clone() if self.index.whole else torch.where(
                 self.index.mask(site, value, model.lengths_now), new, value
             )
 

@@ -218,7 +218,7 @@ class HookedModel:
 
         def keep(value: Tensor, site: Site) -> Tensor | None:
             if not grad:
-                values[site.name] = value.detach()
+                values[site.name] = value.detach() if value.requires_grad else value
                 return None
             # a new tensor on the path, so that the view that was read is also what the rest of the model uses
             value = value.view_as(value) if value.requires_grad else value.detach().requires_grad_(

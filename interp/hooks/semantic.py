@@ -50,11 +50,14 @@ def norm(x: Tensor, weight, bias, *, eps: float, center: bool, mark: Mark = no_m
     if (rules := _active.get()) is not None:
         return rules.norm(x, weight, bias, eps=eps, center=center, mark=mark)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    if center:
-        wide = wide - wide.mean(-1, keepdim=True)
-    scale = mark("scale", (wide.pow(2).mean(-1, keepdim=True) + eps).sqrt())
-    normalized = mark("normalized", (wide / scale).to(x.dtype))
-    return affine(normalized, weight, bias)
+    if center:  # the library's own kernel, which hands out its statistics
+        normalized, _, inverse = torch.native_layer_norm(wide, wide.shape[-1:], None, None, eps)
+        scale = inverse.reciprocal()
+        if (changed := mark("scale", scale)) is not scale:
+            normalized = normalized * (scale / changed)
+    else:
+        normalized = wide / mark("scale", (wide.pow(2).mean(-1, keepdim=True) + eps).sqrt())
+    return affine(mark("normalized", normalized.to(x.dtype)), weight, bias)
 
 
 def affine(x: Tensor, weight, bias) -> Tensor:

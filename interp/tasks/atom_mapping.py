@@ -7,7 +7,7 @@ Paper: Schwaller et al. 2021, "Extraction of organic chemistry grammar from unsu
 reactions", Science Advances 7(15).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -60,7 +60,8 @@ def atom_mapping(
     split = {part: np.flatnonzero(table["split"] == part) for part in table["split"].unique()}
     measured = LogProb(at, target) if metric == "log-prob" else LogitDiff(at, target, wrong)
     return Task("atom-mapping", inputs["clean"], inputs["corrupt"], measured, table, clusters, split,
-                content=("pair",))
+                content=("pair",),
+                readings=_readings(seed))
 
 
 Pair = tuple[str, str]
@@ -96,6 +97,16 @@ def _draw(pools: Pools, generator: np.random.Generator, places: dict[Pair, list[
          "origin": dict(a.atom_map.pairs)[at], **label}
         for a, b in (two, two[::-1])
     ]
+
+
+def _readings(seed: int) -> dict[str, Callable[[Any], Estimate]]:
+    """The published reading on reactions of their own: what the pattern holds, not what the model uses."""
+    name = "atoms mapped right by the pattern of depth {} head {}, {} reading"
+    return {
+        name.format(chemistry.MAPPING_LAYER, chemistry.MAPPING_HEAD, method):
+            lambda model, method=method: pattern_agreement(model, n=100, seed=seed + 1, method=method).share
+        for method in ("published", "argmax")
+    }
 
 
 def _differing_atoms(one: Reaction, other: Reaction) -> list[int]:

@@ -1,6 +1,6 @@
 """`Task`: prompts with their counterfactuals, a metric, and the parts they are split into."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from interp.hooks.baselines import rows as input_rows
 from interp.hooks.index import Lengths
 from interp.results.errors import BadInput, nearest
+from interp.results.estimate import Estimate
 from interp.results.rows import cluster_numbers
 from interp.tasks.metrics import Metric, rows_of
 from interp.tasks.splits import PARTS, split_by_cluster
@@ -30,7 +31,8 @@ class Task:
     independent (template x content): the unit that is resampled and split. `split` gives the rows of "discover",
     "select" and "test". `baseline` names what an ablated activation is replaced by unless said otherwise:
     "counterfactual" is the activation of the corrupt prompt. `content` names the columns of `prompts` whose values
-    no two parts share.
+    no two parts share. `readings` are measurements of the model that belong to the task without being causal (what a
+    published head attends to): name -> function of the model to an Estimate.
     Raises BadInput where these do not fit together, or where a cluster is in two parts.
     """
 
@@ -43,6 +45,7 @@ class Task:
     split: dict[str, np.ndarray]
     baseline: str = "counterfactual"
     content: tuple[str, ...] = field(default=())
+    readings: Mapping[str, Callable[[Any], Estimate]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "clusters", np.asarray(self.clusters))

@@ -1,8 +1,8 @@
 """The decomposed rule sets written out for GPT-2 and BERT, one source at a time, in plain loops over layers and heads.
 
-Slow and explicit on purpose: the oracle of `interp.effects.decomposed`. Formulas: Hsu 2024 (2407.00886) and its code, with
-irrelevant := total - relevant (two-pass variance, the model's epsilon, the complement of the bias), and separately
-the authors' own arithmetic, which carries both parts and loses what their tolerances lose.
+Slow and explicit on purpose: the oracle of `interp.effects.decomposed`. Formulas: Hsu 2024 (2407.00886) and its code,
+with irrelevant := total - relevant (two-pass variance, the model's epsilon, the complement of the bias), and
+separately the authors' own arithmetic, which carries both parts and loses what their tolerances lose.
 """
 
 import torch

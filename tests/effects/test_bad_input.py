@@ -19,7 +19,8 @@ def refused(message: str, kind=BadInput, **given):
     x = given.pop("x", None)
     arguments = {"sources": Z, "metric": curved_metric} | given
     with pytest.raises(kind, match=message) as caught:
-        effects(model, inputs("gpt2") if x is None else x, arguments.pop("sources"), arguments.pop("metric"), **arguments)
+        x = inputs("gpt2") if x is None else x
+        effects(model, x, arguments.pop("sources"), arguments.pop("metric"), **arguments)
     assert isinstance(caught.value, InterpError) and "\n" not in str(caught.value)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.module.modules())
     assert not any("forward" in m.__dict__ for m in model.module.modules())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from interp.effects import effects
-from interp.hooks import Counterfactual, Mean, Resample, Source
+from interp.hooks import Counterfactual, Mean, Patch, Resample, Source
 from interp.hooks.baselines import resolve
 from tests.effects.models import IMAGES, NAMES, V, curved_metric, inputs, tiny
 from tests.effects.oracles import close, every_source, loop_effects, some
@@ -159,8 +159,9 @@ def test_two_streams_have_lengths_of_their_own():
     mask[0, 6:] = 0
     x = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": ids[:, :4]}
     short = {"input_ids": ids[:1, :6], "decoder_input_ids": ids[:1, :4]}
-    sources = [Source(f"encoder.blocks.1.{kind}", pos=p) for kind in ("hook_mlp_out", "attn.hook_z") for p in (-1, 0, 4)]
-    sources += [Source("decoder.blocks.0.cross_attn.hook_z", pos=-1), Source("decoder.blocks.0.cross_attn.hook_k", pos=-1)]
+    kinds, cross = ("hook_mlp_out", "attn.hook_z"), "decoder.blocks.0.cross_attn.hook_"
+    sources = [Source(f"encoder.blocks.1.{kind}", pos=p) for kind in kinds for p in (-1, 0, 4)]
+    sources += [Source(cross + "z", pos=-1), Source(cross + "k", pos=-1)]
     got = effects(model, x, sources, curved_metric).values
     wanted = effects(model, short, sources, curved_metric).values
     close(got[:7, 0], wanted[:7, 0], 1e-6)
@@ -177,7 +178,9 @@ def test_positions_of_images_count_patches(name):
         new = here.clone()
         new[:, pos] = there[:, pos]
         with torch.no_grad(), model.edit():
-            wanted.append(curved_metric(model(x)) - curved_metric(model.run_with_hooks(x, [(site, lambda v, s: new)])))
+            clean = curved_metric(model(x))
+        with torch.no_grad(), model.edit(Patch(site, new)):
+            wanted.append(clean - curved_metric(model(x)))
     sources = [Source(site, pos=p) for p in (-1, here.shape[1] - 1, 5, 0)]
     got = effects(model, x, sources, curved_metric, baseline=Counterfactual(inputs(name, seed=9))).values
     close(got, torch.stack(wanted), EXACT)

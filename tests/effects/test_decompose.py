@@ -136,7 +136,8 @@ def test_bad_input_is_named_before_any_long_work(monkeypatch):
     monkeypatch.setattr(sys.modules["interp.effects.decompose"], "_by_engine", never)
     size = 1000 * 2 * 6 * 50 * 8  # sources, prompts, tokens, vocabulary, bytes
     for arguments, message in (
-        (dict(sources=source * 1000, budget=10**6), rf"output for 1000 sources need {size / 1e6:.4g} MB, the budget is 1 MB"),
+        (dict(sources=source * 1000, budget=10**6),
+         rf"output for 1000 sources need {size / 1e6:.4g} MB, the budget is 1 MB"),
         (dict(targets=[Source(Z, pos=slice(0, 2))]), "position is an int or one int per prompt"),
         (dict(targets=[Source(Z, unit=99)]), "has 8 units; unit 99"),
         (dict(targets=[Source(Z, pos=6)]), "position 6 is outside"),

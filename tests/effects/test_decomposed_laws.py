@@ -1,4 +1,4 @@
-"""Laws of the decomposed rule sets that can fail, on every adapter's tiny model with weights that are far from linear."""
+"""Laws of the decomposed rule sets that can fail, on every adapter's tiny model with weights far from linear."""
 
 from functools import cache
 
@@ -52,7 +52,8 @@ def close(got: torch.Tensor, wanted: torch.Tensor, size: torch.Tensor, tolerance
     wanted = wanted.to(got.dtype)
     if size.dtype == torch.float32 and tolerance == EXACT:
         tolerance = 1e-5  # Mamba's heads round their logits
-    return float((got - wanted)[shown.expand(got.shape)].abs().max()) <= tolerance * float(size[shown].abs().max())
+    far = (got - wanted)[shown.expand(got.shape)].abs().max()
+    return bool(far <= tolerance * size[shown].abs().max())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,7 +77,7 @@ def test_totals_are_the_plain_forward_and_parts_are_finite(name, rules):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_a_source_at_its_own_value_has_exactly_nothing_anywhere(name, dtype):
     model, x = tiny(name, dtype), inputs(name, dtype=dtype)
-    chosen = sources(model)
+    chosen = sources(model, 6)
     for rules in RULES:
         found = decompose(model, x, chosen, sites(model), rules, baseline=Counterfactual(x))
         for site in sites(model):
@@ -136,27 +137,28 @@ def test_where_everything_is_relevant_it_stays_so(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("rules", RULES)
 def test_chunks_batches_and_starting_depth_change_nothing(name, rules):
-    model, x = tiny(name), inputs(name)
-    chosen = sources(model, 8)
-    names = sites(model)
-    whole = parts(name, rules)
-    own = model.read(x, ["hook_embed"])["hook_embed"] if "hook_embed" in names else None
-    metric = curved_metric
-    together = effects(model, x, chosen, metric, rules)
-    alone = torch.cat([effects(model, x, [s], metric, rules).values for s in chosen])
+    model, x, names = tiny(name), inputs(name), sites(tiny(name))
+    whole, every = parts(name, rules), slice(None, None, 3)
+    chosen = sources(model)[every]
+    together = effects(model, x, chosen, curved_metric, rules)
+    alone = torch.cat([effects(model, x, [s], curved_metric, rules).values for s in chosen])
+    # what rounding decides, a tolerance of 1e-8 makes visible: the published one is met less exactly
+    jumps = 1e-6 if rules == "cdt-published" else EXACT
     size = together.values.abs().max()
-    # signs and tolerances make jumps of what rounding decides; only the published ones are near enough to be met
-    limit = (1e-6 if rules == "cdt-published" else EXACT) * size + (1e-6 if together.values.dtype == torch.float32 else 0)
+    limit = jumps * size + (1e-6 if together.values.dtype == torch.float32 else 0)
     assert (together.values - alone).abs().max() <= limit
-    few = decompose(model, x, sources(model), names, rules, rows=2)
+    few = decompose(model, x, chosen, names, rules, rows=2)
     for site in names:
-        assert close(few.relevant[site], whole.relevant[site], whole.total[site], 1e-6 if "pub" in rules else EXACT), site
-    if own is not None:  # an embedding at its own value brings nothing but an early start
-        base = {s.site: torch.zeros((), dtype=own.dtype) for s in chosen} | {"hook_embed": own}
-        early = [[s, Source("hook_embed")] for s in chosen if s.site != "hook_embed"]
-        late = torch.tensor([s.site != "hook_embed" for s in chosen])
-        got = effects(model, x, early, metric, rules, baseline=base).values
-        assert (got - together.values[late]).abs().max() <= limit
+        assert close(few.relevant[site], whole.relevant[site][every], whole.total[site], jumps), site
+    if "hook_embed" not in names:
+        return
+    # an embedding at its own value brings nothing but an early start
+    own = model.read(x, ["hook_embed"])["hook_embed"]
+    base = {s.site: torch.zeros((), dtype=own.dtype) for s in chosen} | {"hook_embed": own}
+    early = [[s, Source("hook_embed")] for s in chosen if s.site != "hook_embed"]
+    late = torch.tensor([s.site != "hook_embed" for s in chosen])
+    got = effects(model, x, early, curved_metric, rules, baseline=base).values
+    assert (got - together.values[late]).abs().max() <= limit
 
 
 @pytest.mark.parametrize("name", NAMES)

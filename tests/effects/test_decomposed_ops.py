@@ -59,7 +59,8 @@ def test_views_and_permutes_move_parts_as_they_move_the_total(shape, data):
     for function in (
         lambda v: v.transpose(a, b), lambda v: v.permute(order), lambda v: v.permute(*order).reshape(-1),
         lambda v: v.permute(*order).contiguous().view(-1, shape[order[-1]]), lambda v: v.flatten(0, 1),
-        lambda v: v.unsqueeze(a), lambda v: v.unsqueeze(a).squeeze(a), lambda v: v.unflatten(0, (1, -1)), lambda v: v.mT,
+        lambda v: v.unsqueeze(a), lambda v: v.unsqueeze(a).squeeze(a), lambda v: v.unflatten(0, (1, -1)),
+        lambda v: v.mT,
         lambda v: v.swapaxes(a, b), lambda v: v.movedim(a, b), lambda v: torch.permute(v, tuple(order)),
     ):
         is_linear(function, x)
@@ -76,8 +77,10 @@ def test_indexing_selects_from_parts_as_from_the_total(shape, data):
         lambda v: v[0], lambda v: v[..., -1], lambda v: v[:, None], lambda v: v[..., ::2], lambda v: v[first],
         lambda v: v[:, :1][..., 0], lambda v: v[keep], lambda v: v[first, ..., last], lambda v: v[..., last],
         lambda v: v[torch.arange(shape[0]), 0], lambda v: v[None, first], lambda v: v.select(dim, 0),
-        lambda v: v.narrow(dim, 0, 1), lambda v: v.index_select(0, first), lambda v: v.flip(dim), lambda v: v.roll(1, dim),
-        lambda v: v.unbind(dim), lambda v: v.chunk(2, dim), lambda v: v.split(2, dim), lambda v: v.split([1, shape[0] - 1]),
+        lambda v: v.narrow(dim, 0, 1), lambda v: v.index_select(0, first), lambda v: v.flip(dim),
+        lambda v: v.roll(1, dim),
+        lambda v: v.unbind(dim), lambda v: v.chunk(2, dim), lambda v: v.split(2, dim),
+        lambda v: v.split([1, shape[0] - 1]),
         lambda v: v.repeat_interleave(2, dim), lambda v: v.repeat(2, *[1] * dims), lambda v: v.tril(),
         lambda v: v.gather(0, torch.zeros(shape, dtype=torch.long)),
     ):
@@ -255,7 +258,8 @@ NONLINEAR = {
     "gelu": F.gelu, "gelu (tanh)": lambda v: F.gelu(v, approximate="tanh"), "relu": torch.relu, "silu": F.silu,
     "tanh": torch.tanh, "sigmoid": torch.sigmoid, "exp": torch.exp, "square": lambda v: v**2, "softplus": F.softplus,
     "abs": abs, "clamp": lambda v: v.clamp(-0.5, 0.5), "softmax": lambda v: v.softmax(-1), "var": lambda v: v.var(-1),
-    "log_softmax": lambda v: F.log_softmax(v, 0), "logsumexp": lambda v: v.logsumexp(1), "norm": lambda v: v.norm(dim=-1),
+    "log_softmax": lambda v: F.log_softmax(v, 0), "logsumexp": lambda v: v.logsumexp(1),
+    "norm": lambda v: v.norm(dim=-1),
     "normalize": lambda v: F.normalize(v, dim=-1), "elu": nn.ELU(), "leaky": nn.LeakyReLU(0.1),
 }
 
@@ -346,7 +350,8 @@ def test_signs_are_normalised_by_the_larger_part_and_the_total_keeps_its_bits():
     x = value(50, 40)
     got = CDT.normalise_sign(x)
     for k in range(SOURCES):
-        for t, r, g in zip(x.total.flatten().tolist(), x.relevant[k].flatten().tolist(), got.relevant[k].flatten().tolist()):
+        entries = (v.flatten().tolist() for v in (x.total, x.relevant[k], got.relevant[k]))
+        for t, r, g in zip(*entries):
             i = t - r
             wanted = r if r * i >= 0 else t if abs(r) > abs(i) else 0.0
             assert g == wanted

@@ -34,7 +34,7 @@ def literal(block, x: torch.Tensor, r: torch.Tensor):
         return torch.softmax(v.float(), -1)  # the library rounds the router's logits
 
     logits, own = block.gate.weight @ x, block.gate.weight @ r
-    p, p_r = probabilities(logits), probabilities(logits) - probabilities((logits.float() - own.float()))
+    p, p_r = probabilities(logits), probabilities(logits) - probabilities(logits.float() - own.float())
     chosen = p.topk(2).indices
     weight = p[chosen] / p[chosen].sum()
     whole, whole_r = p[chosen].sum(), p_r[chosen].sum()

@@ -55,7 +55,8 @@ def test_in_place_operations_change_the_value_itself():
         (lambda v: v.add_(y), x.total + y.total, [a + b for a, b in zip(x.relevant, y.relevant)]),
         (lambda v: v.mul_(3), x.total * 3, [r * 3 for r in x.relevant]),
         (lambda v: v.relu_(), x.total.relu(), [x.total.relu() - (x.total - r).relu() for r in x.relevant]),
-        (lambda v: F.relu(v, inplace=True), x.total.relu(), [x.total.relu() - (x.total - r).relu() for r in x.relevant]),
+        (lambda v: F.relu(v, inplace=True), x.total.relu(),
+         [x.total.relu() - (x.total - r).relu() for r in x.relevant]),
         (nn.ReLU(inplace=True), x.total.relu(), [x.total.relu() - (x.total - r).relu() for r in x.relevant]),
         (nn.SiLU(inplace=True), F.silu(x.total), [F.silu(x.total) - F.silu(x.total - r) for r in x.relevant]),
         (lambda v: CDT.activation(nn.ReLU(inplace=True).forward, v), x.total.relu(),
@@ -100,12 +101,13 @@ def test_in_place_operations_on_a_value_with_another_view_in_use_are_refused():
     same(applied(rebound, x), x.total.view(6) * 2 + 1, [2 * r.view(6) for r in x.relevant])
 
 
-# -- decisions ------------------------------------------------------------------------------------------------------------
+# -- decisions --------------------------------------------------------------------------------------------------------
 
 DECISIONS = {
     "item": lambda v: v.sum().item(), "__bool__": lambda v: bool(v.sum()), "__float__": lambda v: float(v.sum()),
     "__int__": lambda v: int(v.sum()), "tolist": lambda v: v.tolist(), "numpy": lambda v: v.numpy(),
-    "argmax": lambda v: v.argmax(-1), "argsort": lambda v: torch.argsort(v), "gt": lambda v: v > 0, "lt": lambda v: v < 0,
+    "argmax": lambda v: v.argmax(-1), "argsort": lambda v: torch.argsort(v), "gt": lambda v: v > 0,
+    "lt": lambda v: v < 0,
     "ge": lambda v: v >= 0, "eq": lambda v: v == 0, "long": lambda v: v.long(), "to": lambda v: v.to(torch.long),
     "type": lambda v: v.type(torch.int32), "round": lambda v: v.round(), "multinomial": lambda v: v.multinomial(1),
     "nonzero": lambda v: v.nonzero(), "any": lambda v: v.any(), "allclose": lambda v: torch.allclose(v, v),
@@ -125,7 +127,8 @@ REFUSED = {
     "maximum": lambda v: torch.maximum(v, v), "prod": lambda v: v.prod(), "cumprod": lambda v: v.cumprod(0),
     "max": lambda v: v.max(), "instance_norm": lambda v: F.instance_norm(v[None]), "median": lambda v: v.median(),
     "multi_head_attention_forward": lambda v: nn.MultiheadAttention(3, 1).double()(v, v, v), "rounded": lambda v:
-    torch.div(v, 2, rounding_mode="floor"), "clamp": lambda v: torch.clamp(v, max=v), "pow": lambda v: torch.pow(2.0, v),
+    torch.div(v, 2, rounding_mode="floor"), "clamp": lambda v: torch.clamp(v, max=v),
+    "pow": lambda v: torch.pow(2.0, v),
     "dropout": lambda v: F.dropout(v, 0.5, True), "linear": lambda v: F.linear(torch.ones(2, 3).double(), v),
     "batch norm": lambda v: F.batch_norm(v, None, None, training=True), "einsum": lambda v:
     torch.einsum("ab,ab,ab->a", v, v, v), "repeat_interleave": lambda v: torch.repeat_interleave(v, v, 0),
@@ -191,7 +194,8 @@ def test_rotations_and_scales_are_linear_and_gates_follow_the_product_rule():
     same(applied(lambda v: v * scale, x), x.total * scale, [r * scale for r in x.relevant])
     gate = parts(drawn(2, 4, seed=9))
     same(applied(torch.mul, x, gate), x.total * gate.total, [torch.zeros(2, 4).double()] * SOURCES)
-    same(applied(torch.mul, x, gate, rules=LOCAL_SHAPLEY), x.total * gate.total, [r * gate.total / 2 for r in x.relevant])
+    same(applied(torch.mul, x, gate, rules=LOCAL_SHAPLEY), x.total * gate.total,
+         [r * gate.total / 2 for r in x.relevant])
 
 
 # -- infinities and NaN -----------------------------------------------------------------------------------------------
