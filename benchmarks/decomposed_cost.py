@@ -1,4 +1,4 @@
-"""What the decomposed engine costs: one, 12 and 144 heads of a GPT-2-small shape, against plain forwards of the library.
+"""What the decomposed engine costs: 1, 12 and 144 heads of a GPT-2-small shape, against plain forwards of the library.
 
 One prompt of 16 tokens, float32, one thread, random weights; the metric reads a logit difference at the last position.
 `effects` includes its clean run (1.0). Beside it "12 rows": a plain forward of as many rows, which is what the parts of
@@ -45,7 +45,8 @@ def main() -> None:
         show("One head, and 12 at once", ratios(few, rounds))
         every = {rules: run(heads(model), rules) for rules in (*RULES, "ablation")}
         show("All 144 heads (the paper's code: 85)", ratios(plain | every, max(1, rounds // 2)))
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {rounds} interleaved rounds, CPU seconds, one thread")
+    load = os.getloadavg()[0]
+    print(f"load {load:.1f} on {os.cpu_count()} cores; {rounds} interleaved rounds, CPU seconds, one thread")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,18 @@ Run: python -m benchmarks.hooks_cost
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 
 import torch
-from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from benchmarks.timing import ratios, show
+from benchmarks.raw_hooks import inputs_and_outputs, same_tensors
+from benchmarks.timing import against, ratios, show
 from interp.adapters import hook
 from interp.hooks import HookedModel
+
+RESID_POST = [f"blocks.{i}.hook_resid_post" for i in range(12)]
+RAW, EVERYTHING = "raw torch hooks, the same tensors", "interp, everything cached"
 
 
 def gpt2(d_model: int, heads: int, vocab: int) -> GPT2LMHeadModel:
@@ -26,47 +30,42 @@ def gpt2(d_model: int, heads: int, vocab: int) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config).eval()
 
 
-def raw_hooks(module: nn.Module, model: HookedModel, x: torch.Tensor):
-    """The same tensors as `run_with_cache(x)` collects, by torch hooks that only keep inputs and outputs."""
-    paths = {tap.path for site, tap in model.map.sites.values() if not site.on_request}
+def own_candidates(model: HookedModel, x: torch.Tensor) -> dict[str, Callable[[], object]]:
+    """The library model first, then the workbench with no hooks, 12 sites and everything."""
+    return {
+        "library model": lambda: model.module(x, use_cache=False).logits,
+        "interp, no hooks": lambda: model(x),
+        "interp, 12 sites cached": lambda: model.run_with_cache(x, RESID_POST),
+        EVERYTHING: lambda: model.run_with_cache(x),
+    }
 
-    def run():
-        kept, handles = {}, []
-        for path in paths:
-            part = module.get_submodule(path)
-            handles.append(part.register_forward_hook(
-                lambda m, args, out, path=path: kept.__setitem__(path, (args, out))
-            ))
-        module(x, use_cache=False, output_attentions=True)
-        for handle in handles:
-            handle.remove()
-        return kept
 
-    return run
+def check_same(model: HookedModel, x: torch.Tensor) -> None:
+    """The two sides of the comparison hold the same tensors, or there is nothing to compare."""
+    ours, raw = model.run_with_cache(x)[1], same_tensors(model.module, x)()
+    differ = set(ours) ^ set(raw) or [n for n in ours if not torch.allclose(ours[n], raw[n], atol=1e-4)]
+    if differ:
+        raise RuntimeError(f"raw hooks and run_with_cache disagree about {sorted(differ)[:3]}")
 
 
 def shape(title: str, module: GPT2LMHeadModel, x: torch.Tensor, rounds: int, goals: dict[str, float]) -> None:
-    """One table for one shape of model."""
+    """Two tables for one shape of model."""
     model = hook(module)
-    posts = [f"blocks.{i}.hook_resid_post" for i in range(12)]
+    paths = {tap.path for site, tap in model.map.sites.values() if not site.on_request}
     with torch.no_grad():
-        candidates = {
-            "library model": lambda: module(x, use_cache=False).logits,
-            "interp, no hooks": lambda: model(x),
-            "interp, 12 sites cached": lambda: model.run_with_cache(x, posts),
-            "interp, one no-op hook": lambda: model.run_with_hooks(x, [(posts[0], lambda v, site: None)]),
-            "raw torch hooks, the same tensors": raw_hooks(module, model, x),
-            "interp, everything cached": lambda: model.run_with_cache(x),
-        }
-        found = ratios(candidates, rounds)
+        check_same(model, x)
+        found = ratios(own_candidates(model, x) | {
+            "interp, one no-op hook": lambda: model.run_with_hooks(x, [(RESID_POST[0], lambda v, site: None)]),
+            RAW: same_tensors(module, x),
+            "raw torch hooks, inputs and outputs only": inputs_and_outputs(module, x, paths),
+        }, rounds)
     show(title, found, goals)
-    everything, raw = found["interp, everything cached"], found["raw torch hooks, the same tensors"]
-    relative = everything[0] / raw[0]
-    print(f"everything cached / raw torch hooks collecting the same tensors: {relative:.3f} (goal <= 1.1)\n")
+    row = against(found, EVERYTHING, RAW)
+    show(f"{title}: everything", row, dict.fromkeys(row, 1.1))
 
 
 def import_cost() -> None:
-    """CPU seconds that `import interp` adds to `import torch`, best of 5 fresh processes."""
+    """CPU time that `import interp` adds to `import torch`, best of 5 fresh processes."""
     def best(code: str) -> float:
         times = []
         for _ in range(5):
@@ -74,15 +73,17 @@ def import_cost() -> None:
             subprocess.run([sys.executable, "-c", code], check=True)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        return min(times)
+        return 1e3 * min(times)
 
-    print(f"import interp on top of torch: {best('import torch, interp') - best('import torch'):.2f} s (goal < 1 s)")
-    extra = best("import torch, interp; interp.load, interp.discover") - best("import torch")
-    print(f"the same with load and discover: {extra:.2f} s")
+    codes = {"import torch": "import torch", "and interp": "import torch, interp",
+             "and interp.load, interp.discover": "import torch, interp; interp.load, interp.discover"}
+    times = {name: best(code) for name, code in codes.items()}
+    found = {name: (ms, ms / times["import torch"], 0.0) for name, ms in times.items()}
+    show("Imports (goal: interp adds less than 1000 ms to torch)", found)
 
 
 def main() -> None:
-    """Print all tables."""
+    """Show all tables."""
     small = gpt2(64, 4, 100)
     shape("12 layers, 64 wide, 1 x 16 tokens", small, torch.randint(0, 100, (1, 16)), 61,
           {"interp, no hooks": 1.05, "interp, 12 sites cached": 1.3})

@@ -95,8 +95,8 @@ def bound_coverage(exact: np.ndarray, linear: dict[str, np.ndarray], trials: int
         bound = missed_bound(size[drawn], len(rest))
         held += int((size[np.setdiff1d(rest, drawn)] > bound["exceed"]).sum() <= bound["at_most"])
         seen = np.concatenate([short, drawn])
-        top = np.argsort(-size)[:TOP]
-        mass.append(np.sort(size[seen])[::-1][:TOP].sum() / size[top].sum())
+        top = np.argsort(-size)[: min(TOP, max(3, len(exact) // 10))]
+        mass.append(np.sort(size[seen])[::-1][: len(top)].sum() / size[top].sum())
     return {"covered": held / trials, "trials": trials, "mass": float(np.mean(mass)), "budget": budget}
 
 

@@ -81,9 +81,7 @@ class DecompositionRules:
 
     def norm(self, x: Tensor, weight, bias, *, eps: float, center: bool, mark) -> Tensor:
         """Statistics of the total for every part; the shift is shared by the magnitudes of the norm's input."""
-        if not isinstance(x, Decomposed):
-            with semantic.use_rules(None):
-                return semantic.norm(x, weight, bias, eps=eps, center=center, mark=mark)
+        x = parts(x)  # a source may begin inside: at the normalised value
         dtype = x.total.dtype
         wide = torch.promote_types(dtype, torch.float32)
         t, r = x.total.to(wide), x.relevant.to(wide)

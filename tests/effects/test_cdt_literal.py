@@ -51,7 +51,8 @@ def distance(got: torch.Tensor, wanted: torch.Tensor, size: torch.Tensor) -> flo
     shown = torch.isfinite(size) & (size.abs() < 1e300)
     shape = torch.broadcast_shapes(got.shape, wanted.shape)
     there = shown.expand(shape)
-    return float((got.expand(shape) - wanted.expand(shape))[there].abs().max() / size[shown].abs().max())
+    far = (got.expand(shape) - wanted.expand(shape))[there].abs().max()
+    return (far / size[shown].abs().max()).item()
 
 
 @pytest.mark.parametrize("kind", BASELINES)
