@@ -142,7 +142,7 @@ def _part(value: Tensor, site: Site, index: Source, lengths: Lengths, lead: int)
         value = value.select(-1, index.unit)
     if index.pos is not None:
         axis = site.pos_axis + lead
-        mask = lengths.absolute(index.pos)
+        mask = lengths.along(site, value[0] if lead else value).absolute(index.pos)
         at = mask.int().argmax(1).to(value.device)
         value = value.movedim((lead, axis), (0, 1))[torch.arange(len(at), device=value.device), at]
         value = value.movedim(0, lead)

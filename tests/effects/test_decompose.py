@@ -157,3 +157,12 @@ def test_bad_input_is_named_before_any_long_work(monkeypatch):
     swin = tiny("swin")
     with pytest.raises(BadInput, match="no prompts"):
         decompose(swin, inputs("swin"), [Source("blocks.0.hook_attn_out")], [Source("blocks.0.attn.hook_z", pos=1)])
+
+
+@pytest.mark.parametrize("name", ["vit", "t5"])
+def test_positions_of_patches_and_of_encoder_tokens_are_those_of_their_own_stream(name):
+    model, x = tiny(name), inputs(name)
+    stream = "encoder." if name == "t5" else ""
+    sources, site = [Source(f"{stream}blocks.0.attn.hook_z", head=1)], f"{stream}blocks.1.hook_resid_post"
+    found = decompose(model, x, sources, [site, Source(site, pos=-1)], "ablation").relevant
+    assert torch.equal(found[f"{site}[pos=-1]"], found[site][:, :, -1]) and found[site][:, :, -1].abs().max() > 0
