@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from nnsight import NNsight
+from nnsight import NNsight, save
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
@@ -20,7 +20,7 @@ def forwards(module: GPT2LMHeadModel, x: Tensor) -> dict[str, Callable[[], objec
 
     def blocks():
         with model.trace(x, use_cache=False):
-            streams = [block.output[0].save() for block in model.transformer.h]
+            streams = save([block.output for block in model.transformer.h])
         return streams
 
     def everything():
