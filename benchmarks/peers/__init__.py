@@ -1,1 +1,1 @@
-"""Benchmarks against other tools, each in an environment of its own together with interp: `python -m benchmarks.peers`."""
+"""Other tools, each measured beside interp in an environment of its own: `python -m benchmarks.peers`."""

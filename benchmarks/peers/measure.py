@@ -32,27 +32,24 @@ PAIRS, POSITIONS, ROUNDS = 8, 16, 3
 def forwards(peer) -> None:
     """No hooks, 12 sites and everything, on both shapes; what "everything" is differs, and is shown beside."""
     for title, (width, n_heads, vocab, batch, positions, rounds) in SHAPES.items():
-        module = gpt2(width, n_heads, vocab)
-        model, x = hook(module), torch.randint(0, vocab, (batch, positions), generator=torch.Generator().manual_seed(0))
+        module, generator = gpt2(width, n_heads, vocab), torch.Generator().manual_seed(0)
+        model, x = hook(module), torch.randint(0, vocab, (batch, positions), generator=generator)
         with torch.no_grad():
             check_same(model, x)
             own = own_candidates(model, x) | {RAW: same_tensors(module, x)}
-            theirs = {f"{peer.NAME}, {what}": run for what, run in peer.forwards(gpt2(width, n_heads, vocab), x).items()}
+            theirs = peer.forwards(gpt2(width, n_heads, vocab), x)
+            theirs = {f"{peer.NAME}, {what}": run for what, run in theirs.items()}
             check_output(peer, theirs, module(x, use_cache=False).logits)
             found = ratios(own | theirs, rounds)
             everything = f"{peer.NAME}, everything cached"
             show(title, found)
             show(f"{title}: everything", against(found, EVERYTHING, RAW) | against(found, EVERYTHING, everything))
-            held = {EVERYTHING: own[EVERYTHING]()[1], everything: theirs[everything]()}
+            held = {EVERYTHING: list(model.run_with_cache(x)[1].values()),
+                    everything: peer.entries(theirs[everything]())}
         show_rows(f"{title}: what a full cache holds", [
-            {"what": name, "entries": entries(cache), "unique_mib": round(unique_bytes(cache) / 2**20, 2)}
-            for name, cache in held.items()
+            {"what": name, "entries": len(values), "unique_mib": round(unique_bytes(values) / 2**20, 2)}
+            for name, values in held.items()
         ])
-
-
-def entries(cache: object) -> int:
-    """Number of names in a cache, bare or as the second of (output, cache)."""
-    return len(cache[1] if isinstance(cache, tuple) else cache)
 
 
 def check_output(peer, theirs: dict, logits: torch.Tensor) -> None:

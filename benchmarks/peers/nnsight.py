@@ -31,6 +31,11 @@ def forwards(module: GPT2LMHeadModel, x: Tensor) -> dict[str, Callable[[], objec
     return {"no hooks": output, "12 sites cached": blocks, "everything cached": everything}
 
 
+def entries(cache) -> list:
+    """What a full cache holds: the output of every module."""
+    return [cache[path].output for path in cache.keys()]
+
+
 def discovery(module: GPT2LMHeadModel, clean: Tensor, corrupt: Tensor, metric) -> dict[str, Callable[[], Tensor]]:
     """nnsight has recipes for patching and no function for it: nothing to time."""
     return {}

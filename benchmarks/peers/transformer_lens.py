@@ -29,8 +29,13 @@ def forwards(module: GPT2LMHeadModel, x: Tensor) -> dict[str, Callable[[], objec
     }
 
 
+def entries(result) -> list:
+    """What a full cache holds: tensors by name, several names for some."""
+    return list(result[1].values())
+
+
 def discovery(module: GPT2LMHeadModel, clean: Tensor, corrupt: Tensor, metric) -> dict[str, Callable[[], Tensor]]:
-    """Exact effects of all heads, and first-order scores of heads and MLPs, as it offers them.
+    """Exact effects of all heads, and first-order scores of nodes, as it offers them; both return [head].
 
     Its patching goes from the corrupt to the clean run. Given the two the other way round it is our noising: the
     clean run with one head of the corrupt one. Its attribution takes one prompt at a time and scores every position.

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 
 from torch import Tensor, nn
@@ -106,16 +106,18 @@ class Firing:
     def active(self, roles: Iterable[str] = ()) -> Iterator["Firing"]:
         """Hooks on, for every forward of the root inside the block; `roles` are module paths to open up too."""
         groups, self.needed = self._plan()
-        roles = set(roles)
-        with ExitStack() as stack:
-            undo = stack.callback
+        roles, undo = set(roles), []
+        try:
             for path, points in groups.items():
-                roles |= self._hook(path, submodule(self.root, path), points, undo)
+                roles |= self._hook(path, submodule(self.root, path), points, undo.append)
             for path in sorted(roles):
-                undo(self.map.roles[path].install(submodule(self.root, path)))
-            undo(self.root.register_forward_pre_hook(self.begin, prepend=True).remove)
-            undo(self.root.register_forward_hook(self.finish).remove)
+                undo.append(self.map.roles[path].install(submodule(self.root, path)))
+            undo.append(self.root.register_forward_pre_hook(self.begin, prepend=True).remove)
+            undo.append(self.root.register_forward_hook(self.finish).remove)
             yield self
+        finally:
+            while undo:
+                undo.pop()()
 
     def _plan(self):
         """Group what is wanted by module and point: {path: {point: {visit: [(site, tap)]}}}."""
@@ -147,7 +149,7 @@ class Firing:
             return set()
         outer = module.__dict__.get(_TAPS)
         module.__dict__[_TAPS] = partial(self._on_mark, path, module, marked, outer)
-        undo(_restore, module, outer)
+        undo(partial(_restore, module, outer))
         return {path} if path in self.map.roles else set()
 
     def _on_out(self, path, table, module, args, output):
