@@ -28,7 +28,8 @@ def measure(peer: str, cache: Path | None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "tables.json"
         command = [str(python), "-m", "benchmarks.peers.measure", peer, str(out)]
-        quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+        quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1",
+                 "TRANSFORMERS_VERBOSITY": "error"}
         status = subprocess.run(command, cwd=PROJECT, env=os.environ | quiet).returncode
         if status:
             return {"date": before["date"], "reason": f"its measurement stopped with status {status}; see its output"}
