@@ -38,4 +38,4 @@ def _call(command: list[str]) -> None:
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         last = [line for line in result.stderr.splitlines() if "ERROR" in line] or result.stderr.splitlines()[-1:]
-        raise CannotInstall((last or ["no message"])[0])
+        raise CannotInstall((last or ["no message"])[-1][:300])
