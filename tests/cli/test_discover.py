@@ -12,6 +12,7 @@ TASK = ("discover", "induction", "--model", MODEL, *SMALL)
 KILLED = """
 import os, signal
 from interp.commands.resume import KeptEffects
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with it ignored
 put = KeptEffects.put
 def put_and_die(self, draw, indices, effects):
     put(self, draw, indices, effects)
