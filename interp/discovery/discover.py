@@ -47,6 +47,9 @@ def discover(
     counterfactual. `provenance` keeps the ranking's cost, the curve and the bound of "auto".
     Raises BadInput for an unknown method or too few prompts, before any long work.
     """
+    if method not in METHODS:
+        rule_set(method)  # raises with the nearest name
+        raise BadInput(f"there is no method {method!r}")
     start = time.perf_counter()
     universe = list(nodes) if nodes is not None else all_nodes(model, positions)
     held = task.part("select")
@@ -69,9 +72,6 @@ def discover(
 
 def _scores(model, task, method, universe, budget, seed, rows, done):
     """(score per node [node], facts about how they were computed)."""
-    if method not in METHODS:
-        rule_set(method)  # raises with the nearest name
-        raise BadInput(f"there is no method {method!r}")
     part = task.part("discover")
     baseline = Counterfactual(part.corrupt)
     sources = [source(n) for n in universe]

@@ -179,7 +179,7 @@ def _linearised(model, x, groups, base, names, rules: str):
     seen: dict[str, Tensor] = {}
     sites = list(groups.sites)
     batch = model.batch_of(x)[0]
-    writes = [w for b in model.map.blocks.values() for s in b.steps for w in s.writes] if rules == "direct" else []
+    writes = model.map.writes if rules == "direct" else []
 
     def cut(value: Tensor, site: Site) -> Tensor:
         raw[site.name] = value

@@ -90,7 +90,7 @@ def direct_gradients(model: HookedModel, x, sites: list[str], metric):
     Two backward passes over one graph: from the metric to the writes along the stream alone, and from each write into
     its own component.
     """
-    writes = [w for block in model.map.blocks.values() for step in block.steps for w in step.writes]
+    writes = model.map.writes
     raw: dict[str, Tensor] = {}
     leaves: dict[str, Tensor] = {}
     kept: dict[str, Tensor] = {}

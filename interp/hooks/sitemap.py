@@ -81,6 +81,11 @@ class SiteMap:
     random_sites: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)  # sites one may look for, and why they are not there
 
+    @property
+    def writes(self) -> list[str]:
+        """Names of everything that blocks add to the stream, in order of writing."""
+        return [name for block in self.blocks.values() for step in block.steps for name in step.writes]
+
     def add(
         self, name: str, tap: Tap, *, visit: int = 0, depth: int | None = None, foreign: bool = False, **facts
     ) -> None:
