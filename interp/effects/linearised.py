@@ -70,15 +70,20 @@ def gradients(model: HookedModel, x, sites: list[str], metric, rules: LinearRule
     batch = model.batch_of(x)[0]
     reader = Reader(model, metric, batch, whole="output" in sites)
     with linear_run(model, rules, [*extra, *((name, leaf(kept, batch)) for name in sites)]), reader.gathering():
-        value = _metric(reader, model(x))
-        grads = torch.autograd.grad(value.sum(), [kept[s] for s in sites], allow_unused=True)
+        output = model(x)
+    value = _metric(reader, output)
+    grads = torch.autograd.grad(value.sum(), [kept[s] for s in sites], allow_unused=True)
     found = {s: torch.zeros_like(kept[s]) if g is None else g for s, g in zip(sites, grads)}
     return value.detach(), {s: kept[s].detach() for s in sites}, found
 
 
 def _metric(reader: Reader, output: Tensor) -> Tensor:
-    """The metric of the clean run, [batch]. Raises BadInput where it is not finite or has lost the gradient."""
-    value = check_finite(reader(output)[0], "the metric of the clean run")
+    """The metric of the clean run, [batch]. Raises BadInput where it is not finite or has lost the gradient.
+
+    It is called where no rules hold: a softmax or a product of its own keeps its true derivative.
+    """
+    with torch.enable_grad():
+        value = check_finite(reader(output)[0], "the metric of the clean run")
     if output.requires_grad and not value.requires_grad:
         raise BadInput('the metric has no gradient (an argmax, a comparison); rules="ablation" needs none')
     return value if value.requires_grad else value.detach().requires_grad_()
@@ -106,16 +111,17 @@ def direct_gradients(model: HookedModel, x, sites: list[str], metric):
     reader = Reader(model, metric, batch, whole="output" in sites)
     handlers = [(s, leaf(kept, batch)) for s in [*inside, *outside]] + [(w, cut) for w in writes]
     with linear_run(model, DIRECT, handlers), reader.gathering():
-        value = _metric(reader, model(x))
-        ends = [*(leaves[w] for w in writes), *(kept[s] for s in outside)]
-        grads = list(torch.autograd.grad(value.sum(), ends, allow_unused=True, retain_graph=bool(inside)))
-        of = dict(zip([*writes, *outside], grads))
-        if inside:
-            live = [w for w in writes if of[w] is not None and raw[w].requires_grad]
-            back = torch.autograd.grad(
-                [raw[w] for w in live], [kept[s] for s in inside], [of[w] for w in live], allow_unused=True
-            )
-            of |= dict(zip(inside, back))
+        output = model(x)
+    value = _metric(reader, output)
+    ends = [*(leaves[w] for w in writes), *(kept[s] for s in outside)]
+    grads = list(torch.autograd.grad(value.sum(), ends, allow_unused=True, retain_graph=bool(inside)))
+    of = dict(zip([*writes, *outside], grads))
+    if inside:
+        live = [w for w in writes if of[w] is not None and raw[w].requires_grad]
+        back = torch.autograd.grad(
+            [raw[w] for w in live], [kept[s] for s in inside], [of[w] for w in live], allow_unused=True
+        )
+        of |= dict(zip(inside, back))
     values = {s: (leaves[s] if s in leaves else kept[s]).detach() for s in sites}
     return value.detach(), values, {s: torch.zeros_like(values[s]) if of[s] is None else of[s] for s in sites}
 

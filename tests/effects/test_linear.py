@@ -230,3 +230,23 @@ def test_parameters_and_modes_are_left_as_they_were(rules):
         assert all(p.grad is None for p in model.parameters())
     finally:
         frozen.requires_grad_(True)
+
+
+@pytest.mark.parametrize("rules", ["tangent", "relp", "frozen", "direct"])
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_the_metric_itself_obeys_no_rule(name, rules):
+    """Chain rule: effects on any metric are those on its true gradient at the output, held constant."""
+    model, x = tiny(name), inputs(name)
+    sources = [s for s in every_source(model) if s.site.endswith(("hook_z", "hook_mlp_out"))]
+    baseline = Counterfactual(inputs(name, seed=9))
+
+    def metric(output):
+        mixed = output[:, -1].softmax(-1)
+        return (mixed * mixed).sum(-1) + torch.relu(mixed - 0.01)[:, ::2].sum(-1)
+
+    output = model.run_with_hooks(x).detach().requires_grad_()  # as the engines run it: float64 throughout
+    slope = torch.autograd.grad(metric(output).sum(), output)[0]
+    got = effects(model, x, sources, metric, rules, baseline=baseline).values
+    wanted = effects(model, x, sources, lambda out: (out * slope).flatten(1).sum(1), rules, baseline=baseline).values
+    assert wanted.abs().max() > 0
+    close(got, wanted, EXACT)
