@@ -136,11 +136,12 @@ def _tested(
     truth: "Circuit | None" = None,
 ) -> "Evaluation":
     """The evaluation, its tables and the report in the run folder."""
+    from interp.commands.resume import KeptEffects
     from interp.discovery import evaluate as test
     from interp.discovery.report import sections
 
     with run.timed("evaluate"):
-        found = test(model, circuit, task, draws=draws, seed=seed, truth=truth)
+        found = test(model, circuit, task, draws=draws, seed=seed, truth=truth, done=KeptEffects(run))
     found.save(run)
     controls = {control.kind: control.p for control in found.controls}
     run.record(nodes=len(circuit.nodes), faithfulness=found.faithfulness, random_p=controls)

@@ -53,7 +53,7 @@ def discover(
     start = time.perf_counter()
     universe = list(nodes) if nodes is not None else all_nodes(model, positions)
     held = task.part("select")
-    select = Circuits(model, held, universe, rows)
+    select = Circuits(model, held, universe, rows, done=done, name="select")
     faithfulness(select.full, select.empty, select.full, held.clusters)  # refuses a task the model does not do, now
     scored, facts = _scores(model, task, method, universe, budget, seed, rows, done)
     scores = dict(zip(universe, scored.tolist()))

@@ -99,13 +99,13 @@ class Evaluation:
 
 def evaluate(
     model: HookedModel, circuit: Circuit, task, *, part: str = "test", draws: int = 200, leading: int = LEADING,
-    truth: Circuit | None = None, seed: int = 0, rows: int | None = None,
+    truth: Circuit | None = None, seed: int = 0, rows: int | None = None, done=None,
 ) -> Evaluation:
     """Faithfulness, necessity, completeness, minimality, MIB integrals and matched random circuits on held-out prompts.
 
     The universe of removable nodes is the circuit's scored candidates. `truth` adds AUPRC, AUROC and F1 against a known
-    circuit. Raises BadInput for a circuit of another model's sites, or where the model and its emptied version do
-    not differ on this metric (their ratio has no meaning).
+    circuit; `done` keeps finished runs, as in `effects`. Raises BadInput for a circuit of another model's sites, or
+    where the model and its emptied version do not differ on this metric (their ratio has no meaning).
     """
     start = time.perf_counter()
     # by name, so that a circuit read from a file draws the same random circuits as the one that was saved
@@ -115,7 +115,7 @@ def evaluate(
     held = task.part(part)
     if not circuit.nodes:
         raise BadInput("the circuit is empty: nothing to evaluate")
-    circuits = Circuits(model, held, universe, rows)
+    circuits = Circuits(model, held, universe, rows, done=done, name=part)
     members = list(circuit.nodes)
     ranking = sorted(universe, key=lambda n: (-abs(circuit.scores[n]), n not in members, n.name))
     cut = circuits.keep([members])[0]

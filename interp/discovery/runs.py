@@ -16,11 +16,15 @@ class Circuits:
     """Metric values of a model cut down to sets of nodes, on one part of a task.
 
     `universe` is what can be removed; anything outside it (embeddings, norms) always stays. `full` and `empty` are the
-    metric with nothing and with all of the universe removed, [batch].
+    metric with nothing and with all of the universe removed, [batch]. `done` keeps finished ones, as in `effects`;
+    `name` is of the part of the task, whose circuits must not be taken for another's.
     """
 
-    def __init__(self, model: HookedModel, part, universe: Sequence[Node], rows: int | None = None):
+    def __init__(
+        self, model: HookedModel, part, universe: Sequence[Node], rows: int | None = None, *, done=None, name: str = ""
+    ):
         self.model, self.part, self.universe, self.rows = model, part, list(universe), rows
+        self.done = None if done is None else Apart(done, name)
         self.baseline = Counterfactual(part.corrupt)
         self.forwards = 0.0
         self._known: dict[frozenset[Node], np.ndarray] = {}
@@ -36,7 +40,7 @@ class Circuits:
         if cut:
             found = effects(
                 self.model, self.part.clean, [groups[i] for i in cut], self.part.metric, baseline=self.baseline,
-                rows=self.rows,
+                rows=self.rows, done=self.done,
             )
             self.forwards += found.cost["forwards"]
             clean = found.clean.double().numpy()
@@ -56,6 +60,19 @@ class Circuits:
         with torch.no_grad(), self.model.edit():
             values: Tensor = self.part.metric(self.model(self.part.clean))
         return values.double().cpu().numpy()
+
+
+class Apart:
+    """A store of finished effects (see `effects`) whose labels are those of one part of a task."""
+
+    def __init__(self, store, name: str):
+        self.store, self.name = store, name
+
+    def get(self, draw: int, label: str) -> Tensor | None:
+        return self.store.get(draw, f"{self.name}: {label}")
+
+    def put(self, draw: int, labels: list[str], effects: Tensor) -> None:
+        self.store.put(draw, [f"{self.name}: {label}" for label in labels], effects)
 
 
 def sizes(n: int) -> list[int]:

@@ -14,9 +14,10 @@ import os, signal
 from interp.commands.resume import KeptEffects
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with it ignored
 put = KeptEffects.put
-def put_and_die(self, draw, indices, effects):
-    put(self, draw, indices, effects)
-    os.kill(os.getpid(), signal.{signal})
+def put_and_die(self, draw, labels, effects):
+    put(self, draw, labels, effects)
+    if (labels[0].split(":")[0] if ":" in labels[0] else "discover") == "{stage}":
+        os.kill(os.getpid(), signal.{signal})
 KeptEffects.put = put_and_die
 """
 
@@ -119,14 +120,16 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT"])
-def test_a_run_that_was_killed_goes_on_and_ends_the_same(how, found, tmp_path):
+@pytest.mark.parametrize(
+    ("how", "stage"), [("SIGKILL", "discover"), ("SIGTERM", "discover"), ("SIGINT", "discover"), ("SIGKILL", "test")]
+)
+def test_a_run_that_was_killed_goes_on_and_ends_the_same(how, stage, found, tmp_path):
     folder = tmp_path / "run"
-    child = process(*TASK, "--out", folder, code=KILLED.format(signal=how))
+    child = process(*TASK, "--out", folder, code=KILLED.format(signal=how, stage=stage))
     _, error = child.communicate(timeout=300)
     assert child.returncode == (-signal.SIGKILL if how == "SIGKILL" else 130), error
-    assert Run.open(folder).status == "interrupted" and len(Run.open(folder).parts()) == 1
-    assert not (folder / "circuit.json").exists()
+    assert Run.open(folder).status == "interrupted" and Run.open(folder).parts()
+    assert (folder / "circuit.json").exists() == (stage == "test")
 
     refused = interp(*TASK, "--out", folder)
     assert refused.exit_code == 1 and "resume" in refused.stderr
@@ -147,7 +150,7 @@ def test_resume_without_a_folder_finds_the_unfinished_run(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     nothing = interp(*TASK, "--resume")
     assert nothing.exit_code == 1 and "no unfinished run" in nothing.stderr and not list(tmp_path.iterdir())
-    process(*TASK, cwd=tmp_path, code=KILLED.format(signal="SIGKILL")).communicate(timeout=300)
+    process(*TASK, cwd=tmp_path, code=KILLED.format(signal="SIGKILL", stage="discover")).communicate(timeout=300)
     resumed = interp(*TASK, "--resume")
     assert resumed.exit_code == 0, resumed.stderr
     assert [row["status"] for row in json.loads(interp("runs", "--json").stdout)["runs"]] == ["done"]

@@ -237,3 +237,26 @@ def test_a_run_holds_the_evidence(tmp_path):
     assert {"circuit", "evaluation", "curve", "directions", "grouped", "pairs", "minimal"} <= named
     titles = [s.heading for s in sections(evidence)]
     assert titles[0] == "What was found" and len(titles) == len(set(titles)) == 8
+
+
+class Kept:
+    """A store of finished effects in memory."""
+
+    def __init__(self):
+        self.known: dict = {}
+
+    def get(self, draw, label):
+        return self.known.get((draw, label))
+
+    def put(self, draw, labels, effects):
+        self.known |= {(draw, label): row for label, row in zip(labels, effects, strict=True)}
+
+
+def test_finished_runs_are_not_made_again_and_parts_are_kept_apart():
+    task, store = mixed(), Kept()
+    found = [evaluate(MODEL, circuit(TRUE), task, draws=5, seed=0, done=store) for _ in range(2)]
+    assert found[1].cost["forwards"] < found[0].cost["forwards"] / 3
+    assert found[0].frame().equals(found[1].frame())
+    plain = evaluate(MODEL, circuit(TRUE), task, part="select", draws=5, seed=0)
+    kept = evaluate(MODEL, circuit(TRUE), task, part="select", draws=5, seed=0, done=store)
+    assert kept.frame().equals(plain.frame()) and not kept.frame().equals(found[0].frame())
