@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interp.effects.linear_rules import DIRECT, FROZEN, RELP, TANGENT, LinearMode, LinearRules
 from interp.effects.reading import Reader
-from interp.effects.sources import Groups, check_finite, check_fit
+from interp.effects.sources import Groups, check_clean, check_finite, check_fit
 from interp.hooks import HookedModel, Site
 from interp.hooks.semantic import use_rules
 from interp.results.errors import BadInput
@@ -71,19 +71,19 @@ def gradients(model: HookedModel, x, sites: list[str], metric, rules: LinearRule
     reader = Reader(model, metric, batch, whole="output" in sites)
     with linear_run(model, rules, [*extra, *((name, leaf(kept, batch)) for name in sites)]), reader.gathering():
         output = model(x)
-    value = _metric(reader, output)
+    value = _metric(reader, output, x)
     grads = torch.autograd.grad(value.sum(), [kept[s] for s in sites], allow_unused=True)
     found = {s: torch.zeros_like(kept[s]) if g is None else g for s, g in zip(sites, grads)}
     return value.detach(), {s: kept[s].detach() for s in sites}, found
 
 
-def _metric(reader: Reader, output: Tensor) -> Tensor:
+def _metric(reader: Reader, output: Tensor, x) -> Tensor:
     """The metric of the clean run, [batch]. Raises BadInput where it is not finite or has lost the gradient.
 
     It is called where no rules hold: a softmax or a product of its own keeps its true derivative.
     """
     with torch.enable_grad():
-        value = check_finite(reader(output)[0], "the metric of the clean run")
+        value = check_clean(reader(output)[0], reader.model, x)
     if output.requires_grad and not value.requires_grad:
         raise BadInput('the metric has no gradient (an argmax, a comparison); rules="ablation" needs none')
     return value if value.requires_grad else value.detach().requires_grad_()
@@ -112,7 +112,7 @@ def direct_gradients(model: HookedModel, x, sites: list[str], metric):
     handlers = [(s, leaf(kept, batch)) for s in [*inside, *outside]] + [(w, cut) for w in writes]
     with linear_run(model, DIRECT, handlers), reader.gathering():
         output = model(x)
-    value = _metric(reader, output)
+    value = _metric(reader, output, x)
     ends = [*(leaves[w] for w in writes), *(kept[s] for s in outside)]
     grads = list(torch.autograd.grad(value.sum(), ends, allow_unused=True, retain_graph=bool(inside)))
     of = dict(zip([*writes, *outside], grads))

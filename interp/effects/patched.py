@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp.effects.reading import Reader
 from interp.effects.skip import CleanRun, default_rows
-from interp.effects.sources import Groups, check_finite, check_fit, fold
+from interp.effects.sources import Groups, check_clean, check_finite, check_fit, fold
 from interp.hooks import HookedModel, Site
 from interp.hooks.firing import Stop
 from interp.results.progress import progress
@@ -55,7 +55,9 @@ def clean_run(model: HookedModel, x, groups: Groups, reader: Reader | None, targ
             metric = None
         else:
             with reader.gathering():
-                metric = check_finite(reader(model(x))[0], "the metric of the clean run")
+                metric = reader(model(x))[0]
+    if metric is not None:
+        check_clean(metric, model, x)
     values = {name: handlers[name] for name in groups.sites}
     masks = groups.masks(values, model.lengths(x))
     return Clean(metric, values, {t: handlers[t] for t in targets}, masks, run)

@@ -102,3 +102,26 @@ def check_finite(values: Tensor, what: str) -> Tensor:
     if not torch.isfinite(values).all():
         raise BadInput(f"{what} is NaN or Inf for {int((~torch.isfinite(values)).sum())} of {values.numel()} values")
     return values
+
+
+def check_clean(metric: Tensor, model: HookedModel, x) -> Tensor:
+    """The clean run's `metric`, or BadInput, naming the first site that is not finite, where it holds NaN or Inf."""
+    try:
+        return check_finite(metric, "the metric of the clean run")
+    except BadInput as error:
+        site = first_bad_site(model, x)
+        where = f"the first site that is not finite is {site!r}" if site else "all sites are finite: look at the metric"
+        raise BadInput(f"{error}; {where}") from None
+
+
+def first_bad_site(model: HookedModel, x) -> str | None:
+    """The first site, in execution order, that holds NaN or +Inf on `x` (masked scores are -Inf by right), or None."""
+    bad: list[str] = []
+
+    def look(value: Tensor, site: Site) -> None:
+        if value.is_floating_point() and (value.isnan() | value.isposinf()).any():
+            bad.append(site.name)
+
+    with torch.no_grad(), model.firing([(site.name, look) for site in model.sites() if not site.on_request]):
+        model(x)
+    return bad[0] if bad else None

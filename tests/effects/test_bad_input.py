@@ -37,7 +37,7 @@ def test_weights_that_are_not_finite(rules):
     model = hook(copy.deepcopy(tiny("gpt2").module))
     with torch.no_grad():  # a training step gone wrong since it was wrapped
         model.module.transformer.h[1].mlp.c_fc.weight[0, 0] = torch.nan
-    refused("the metric of the clean run is NaN or Inf", model=model, rules=rules)
+    refused("the first site that is not finite is 'blocks.1.mlp.hook_pre'", model=model, rules=rules)
 
 
 def test_an_ablation_that_divides_by_zero():
@@ -45,7 +45,8 @@ def test_an_ablation_that_divides_by_zero():
 
 
 def test_a_metric_that_is_not_finite():
-    refused("metric of the clean run is NaN or Inf for 2 of 2", metric=lambda out: linear_metric(out) / 0)
+    message = "is NaN or Inf for 2 of 2 values; all sites are finite: look at the metric"
+    refused(message, metric=lambda out: linear_metric(out) / 0)
 
 
 def test_unknown_rules_name_the_nearest():
