@@ -26,6 +26,8 @@ use. A parallel block has no `hook_resid_mid`, and a block without attention has
 GROUPS = {
     "Outside the blocks": ("hook_embed", "hook_pos_embed", "hook_token_type_embed", "embed_ln.", "ln_final.", "output"),
     "Stages": ("stage.",),
+    "Transformer Programs": ("attn.hook_gate", "attn.hook_predicate", "num_attn.", "num_mlp.", "mlp.hook_gate",
+                             "mlp.hook_read", "mlp.hook_logits", "mlp.hook_value"),
     "Norms": ("ln",),
     "Attention": ("attn.",),
     "Cross-attention": ("cross_attn.",),
