@@ -19,8 +19,8 @@ _UNDEFINED = 0.05
 class Estimate:
     """A number, its interval, and what was resampled to get the interval.
 
-    `n` counts independent units (clusters), named in `unit`. One unit gives no interval: low and high are
-    infinite.
+    `n` counts independent units, named in `unit`: "prompts", or "clusters" of them, where nothing else is said. One unit
+    gives no interval: low and high are infinite.
     Raises: BadInput when the value is not finite or lies outside its interval.
     """
 
@@ -81,7 +81,7 @@ def bootstrap_mean(
     values: Any,
     clusters: Sequence[Hashable] | None = None,
     *,
-    unit: str = "prompts",
+    unit: str | None = None,
     seed: int = 0,
     draws: int = 2000,
     level: float = 0.95,
@@ -108,7 +108,7 @@ def bootstrap_ratio(
     denominator: Any,
     clusters: Sequence[Hashable] | None = None,
     *,
-    unit: str = "prompts",
+    unit: str | None = None,
     seed: int = 0,
     draws: int = 2000,
     level: float = 0.95,
@@ -140,7 +140,7 @@ def bootstrap_statistic(
     arrays: Sequence[Any],
     clusters: Sequence[Hashable] | None = None,
     *,
-    unit: str = "prompts",
+    unit: str | None = None,
     seed: int = 0,
     draws: int = 1000,
     level: float = 0.95,
@@ -163,9 +163,10 @@ def bootstrap_statistic(
     return _estimate(float(fn(*tables)), values, len(members), unit, clusters, level)
 
 
-def _estimate(value: float, drawn: np.ndarray, n: int, unit: str, clusters: Any, level: float) -> Estimate:
+def _estimate(value: float, drawn: np.ndarray, n: int, unit: str | None, clusters: Any, level: float) -> Estimate:
     if not 0 < level < 1:
         raise BadInput(f"level is {level}; it is a share between 0 and 1, such as 0.95")
+    unit = unit or ("prompts" if clusters is None or n == len(clusters) else "clusters")
     method = "bootstrap" if clusters is None else "cluster bootstrap"
     method += "" if level == 0.95 else f", {100 * level:g} % interval"
     if not math.isfinite(value):

@@ -149,11 +149,11 @@ def _behaviour(task: Task, model: Any) -> list[Check]:
     clean, right = measure(task, model, task.clean)
     corrupt, _ = measure(task, model, task.corrupt)
     unit = getattr(task.metric, "unit", "metric")
-    gap = bootstrap_mean(clean - corrupt, task.clusters, unit="clusters")
+    gap = bootstrap_mean(clean - corrupt, task.clusters)
     checks = [Check("effect", gap.low > 0, f"clean minus corrupt is {gap} {unit}" + (
         "" if gap.low > 0 else ": the model does not tell them apart, so there is nothing to explain"), gap)]
     if right is not None:
-        accuracy = bootstrap_mean(right, task.clusters, unit="clusters")
+        accuracy = bootstrap_mean(right, task.clusters)
         chance = 0.0 if isinstance(task.metric, LogProb) else 0.5
         good = accuracy.low > chance
         checks.append(Check("accuracy", good, f"the model is right on {accuracy}" + (
