@@ -19,8 +19,8 @@ _UNDEFINED = 0.05
 class Estimate:
     """A number, its interval, and what was resampled to get the interval.
 
-    `n` counts independent units, named in `unit`: "prompts", or "clusters" of them, where nothing else is said. One unit
-    gives no interval: low and high are infinite.
+    `n` counts independent units, named in `unit`: "prompts", or "clusters" of them, where nothing else is said. One
+    unit gives no interval: low and high are infinite.
     Raises: BadInput when the value is not finite or lies outside its interval.
     """
 
