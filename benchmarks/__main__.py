@@ -18,6 +18,8 @@ COSTS = {
     "hooks_cost": "forwards without hooks, with 12 sites, with everything; import",
     "effects_cost": "all heads of a GPT-2-small shape on one metric, by rule set",
     "decomposed_cost": "decomposed sources against plain forwards",
+    "programs": "training steps and programs per second, against the reference's figures",
+    "compile": "compiling and checking library programs",
     "memory": "peak memory of caching everything or the stream only",
 }
 

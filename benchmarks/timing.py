@@ -60,7 +60,8 @@ def show_rows(title: str, lines: list[dict]) -> None:
     table = Table(*lines[0], title=title, title_justify="left")
     for line in lines:
         table.add_row(*(str(cell) for cell in line.values()))
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=140)).print(table)
     keep(title, lines)
 
 

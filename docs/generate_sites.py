@@ -29,10 +29,14 @@ GROUPS = {
     "Transformer Programs": ("attn.hook_gate", "attn.hook_predicate", "num_attn.", "num_mlp.", "mlp.hook_gate",
                              "mlp.hook_read", "mlp.hook_logits", "mlp.hook_value"),
     "Norms": ("ln",),
+    "Layers in the place of linear maps": ("attn.hook_param", "attn.hook_bucket", "attn.hook_share", "mlp.hook_bucket",
+                                           "mlp.hook_share"),
     "Attention": ("attn.",),
     "Cross-attention": ("cross_attn.",),
     "MLP": ("mlp.",),
     "State space": ("ssm.",),
+    "Other token mixers": ("mixer.",),
+    "Memory that learns while it reads": ("memory.",),
     "The residual stream and what is written to it": ("hook_",),
 }
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.adapters import hook as hook
-    from interp.architectures import build as build
-    from interp.architectures import catalog as catalog
     from interp.discovery import Evaluation as Evaluation
     from interp.discovery import discover as discover
     from interp.discovery import evaluate as evaluate
     from interp.effects import Effects as Effects
     from interp.effects import decompose as decompose
     from interp.effects import effects as effects
+    from interp.garden.catalog import build as build
+    from interp.garden.catalog import catalog as catalog
     from interp.garden.loading import load as load
     from interp.garden.train import train as train
     from interp.hooks import Ablate as Ablate
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "interp.adapters": ("hook",),
-    "interp.architectures": ("build", "catalog"),
     "interp.discovery": ("Evaluation", "discover", "evaluate"),
     "interp.effects": ("Effects", "decompose"),
+    "interp.garden.catalog": ("build", "catalog"),
     "interp.garden.loading": ("load",),
     "interp.garden.train": ("train",),
     "interp.hooks": (

@@ -4,14 +4,17 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
-def test_sites_page_is_in_step_with_the_vocabulary():
-    spec = importlib.util.spec_from_file_location("generate_sites", ROOT / "docs" / "generate_sites.py")
+@pytest.mark.parametrize("name", ["generate_sites", "generate_programs"])
+def test_generated_pages_are_in_step(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.PAGE.read_text() == module.page(), "run: python docs/generate_sites.py"
+    assert module.PAGE.read_text() == module.page(), f"run: python docs/{name}.py"
 
 
 def test_sites_page_names_every_kind_once():
@@ -34,5 +37,6 @@ def test_commands_of_the_readme_exist():
     from interp.cli import app
 
     commands = {command.callback.__name__ for command in app.registered_commands}
+    commands |= {group.name for group in app.registered_groups}
     used = set(re.findall(r"^\$? ?interp ([a-z]+)", (ROOT / "README.md").read_text(), flags=re.M))
     assert used and used <= commands

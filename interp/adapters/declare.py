@@ -43,12 +43,12 @@ class Declare:
     def attention(
         self, path: str, *, q, k, v, out: str, heads: int, kv_heads: int | None = None, rotary: bool = False,
         role: Role | None = None, transposed: bool = False, kind: str = "attn", inside: bool = True,
-        pattern_axes: tuple[str, ...] | None = None, pattern: str = "softmax",
+        pattern_axes: tuple[str, ...] | None = None, pattern: str = "softmax", result: bool = True,
     ) -> None:
         """All sites of one attention: `q`, `k`, `v` are paths of projections or (path, view) of a fused one, `out`
         the output projection, `path` the module that computes the scores; `inside` is False where they are hidden.
         `pattern_axes` replaces the axes where the batch axis is not the prompts (windows); `pattern` says what its
-        rows are."""
+        rows are, `result` is False where `out` is no linear map."""
         kv_heads = kv_heads or heads
         own = {"axes": pattern_axes} if pattern_axes else {}
         for letter, where, n in (("q", q, heads), ("k", k, kv_heads), ("v", v, kv_heads)):
@@ -66,11 +66,15 @@ class Declare:
         windows = {"axes": (pattern_axes[0], "pos", "head", "d_head")} if pattern_axes else {}
         self.site(f"{kind}.hook_z", out, IN, Heads(heads), heads=heads, **windows)
         windows = {"axes": (pattern_axes[0], "pos", "head", "d_model")} if pattern_axes else {}
+        if not result:
+            return
         self.site(f"{kind}.hook_result", out, OUT, Result(heads, transposed), heads=heads, **windows)
 
-    def mlp(self, *, pre: str, out: str, act: str, linear: str | None = None) -> None:
-        """Sites of an MLP: `pre` is the projection before the nonlinearity `act`, `out` the one after it."""
-        self.role(act, Activation())
+    def mlp(self, *, pre: str, out: str, act: str, linear: str | None = None, elementwise: bool = True) -> None:
+        """Sites of an MLP: `pre` is the projection before the nonlinearity `act`, `out` the one after it. Where that
+        is not `elementwise`, the engines see the functions that it is made of."""
+        if elementwise:
+            self.role(act, Activation())
         self.site("mlp.hook_pre", pre)
         if linear is not None:
             self.site("mlp.hook_pre_linear", linear)

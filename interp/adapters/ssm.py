@@ -1,8 +1,11 @@
 """Site maps of `transformers` state-space models, whose mixers are opened by a role: their kernels hide the inside."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from interp.adapters.attention import REGISTRY
 from interp.adapters.declare import Declare
 from interp.adapters.language import RMS, _final_norm, _start, _stem
 from interp.hooks import semantic
@@ -39,7 +42,7 @@ def mamba_mixer(module, hidden_states, cache_params=None, attention_mask=None, *
     dt, B, C = module.x_proj(x).split([module.time_step_rank, n, n], -1)
     dt = mark(module, "dt", torch.nn.functional.softplus(module.dt_proj(dt)))
     B, C = mark(module, "B", B), mark(module, "C", C)
-    y = semantic.scan(x, dt, -torch.exp(module.A_log), B, C) + x * module.D
+    y = semantic.scan(x, dt, -torch.exp(module.A_log), B, C, mark=partial(mark, module)) + x * module.D
     y = mark(module, "y", y)
     return module.out_proj(y * semantic.activation(module.act, z))
 
@@ -62,8 +65,8 @@ def mamba2_mixer(module, hidden_states, cache_params=None, attention_mask=None, 
 
     wide = dt.repeat_interleave(module.head_dim, -1)
     A = -torch.exp(module.A_log).repeat_interleave(module.head_dim)[:, None]
-    y = semantic.scan(x, wide, A, per_channel(B), per_channel(C)) + x * module.D.repeat_interleave(module.head_dim)
-    y = mark(module, "y", y)
+    y = semantic.scan(x, wide, A, per_channel(B), per_channel(C), mark=partial(mark, module))
+    y = mark(module, "y", y + x * module.D.repeat_interleave(module.head_dim))
     norm = module.norm
     gated = (y * semantic.activation(torch.nn.functional.silu, z)).reshape(*y.shape[:2], -1, norm.group_size)
     weight = norm.weight.reshape(-1, norm.group_size)
@@ -98,15 +101,20 @@ def _ssm(base, config, forward, dt_axes: dict) -> SiteMap:
         d.role("", Attribute("residual_in_fp32", False))  # in float64 the library rounds the stream
         d.resid_pre()
         d.norm("ln1", "norm", RMS)
-        d.role("mixer", Forward(forward))
-        for letter in ("z", "x", "dt", "B", "C", "y"):
-            d.site(f"ssm.hook_{letter}", "mixer", letter, **(dt_axes if letter == "dt" else {}))
-        d.site("hook_mixer_out", "mixer")
-        d.site("hook_resid_post", "")
-        d.done(d.add("hook_resid_pre", ("hook_mixer_out",), "hook_resid_post"), mixing=_mixing,
-               mixes=("ssm.hook_x", "ssm.hook_y"))
+        _scan_branch(d, forward, dt_axes)
     _final_norm(m, "norm_f", RMS)
     return m
+
+
+def _scan_branch(d: Declare, forward, dt_axes: dict) -> None:
+    """Sites and equation of a block that adds its scan, and nothing else."""
+    d.role("mixer", Forward(forward))
+    for point in ("z", "x", "dt", "B", "C", "state", "y"):
+        d.site(f"ssm.hook_{point}", "mixer", point, **(dt_axes if point == "dt" else {}))
+    d.site("hook_mixer_out", "mixer")
+    d.site("hook_resid_post", "")
+    d.done(d.add("hook_resid_pre", ("hook_mixer_out",), "hook_resid_post"), mixing=_mixing,
+           mixes=("ssm.hook_x", "ssm.hook_y"))
 
 
 def mamba(base, config) -> SiteMap:
@@ -118,3 +126,34 @@ def mamba2(base, config) -> SiteMap:
     """x += mamba2(rms x); step sizes per head."""
     heads = {"axes": ("batch", "pos", "head"), "heads": config.num_heads}
     return _ssm(base, config, mamba2_mixer, heads)
+
+
+def nemotron_h(base, config) -> SiteMap:
+    """x += branch(rms x), one branch a block: Mamba-2 (M), attention (*) or an MLP (-), by the config's pattern."""
+    m = _start(config, ("hook_embed", "embeddings"), causal=True)
+    _stem(m, "hook_embed")
+    heads = {"axes": ("batch", "pos", "head"), "heads": config.mamba_num_heads}
+    for i, kind in enumerate(config.layers_block_type):
+        d = Declare(m, f"blocks.{i}", f"layers.{i}", i)
+        d.resid_pre()
+        d.norm("ln1", "norm", RMS)
+        if kind == "linear_attention":
+            _scan_branch(d, mamba2_mixer, heads)
+        elif kind == "full_attention":
+            d.attention("mixer", q="mixer.q_proj", k="mixer.k_proj", v="mixer.v_proj", out="mixer.o_proj",
+                        heads=config.num_attention_heads, kv_heads=config.num_key_value_heads, role=REGISTRY)
+            _branch(d, "hook_attn_out")
+        elif kind == "mlp":
+            d.mlp(pre="mixer.up_proj", act="mixer.act_fn", out="mixer.down_proj")
+            _branch(d, "hook_mlp_out")
+        else:
+            raise BadInput(f"block {i} of this hybrid is {kind!r}, whose inside has no site map; known are "
+                           "linear_attention, full_attention and mlp")
+    _final_norm(m, "norm_f", RMS)
+    return m
+
+
+def _branch(d: Declare, write: str) -> None:
+    d.site(write, "mixer")
+    d.site("hook_resid_post", "")
+    d.done(d.add("hook_resid_pre", (write,), "hook_resid_post"))

@@ -28,6 +28,7 @@ FAMILIES: dict[str, Callable[..., SiteMap]] = {
     "t5": language.t5,
     "mamba": ssm.mamba,
     "mamba2": ssm.mamba2,
+    "nemotron_h": ssm.nemotron_h,
     "vit": vision.vit,
     "dinov2": vision.dinov2,
     "clip_vision_model": encoders.clip_vision,

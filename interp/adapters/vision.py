@@ -64,7 +64,7 @@ def _vit_block(d: Declare, heads: int, norm1: str, norm2: str, scales=None, gate
 
 def swin(base, config) -> SiteMap:
     """x += attn in (shifted) windows; x += mlp; patches merge between stages. Inside attention the batch axis
-    counts windows (image major) and positions are those of one window."""
+    counts windows (image major) and positions are those of one window; the mixing matrix is of the whole image."""
     m = _start("embeddings")
     depth = 0
     for s, n_blocks in enumerate(config.depths):
@@ -86,7 +86,7 @@ def swin(base, config) -> SiteMap:
             d.done(
                 d.add("hook_resid_pre", ("hook_attn_out",), "hook_resid_mid"),
                 d.add("hook_resid_mid", ("hook_mlp_out",), "hook_resid_post"),
-                continues=b > 0 or s == 0,
+                continues=b > 0 or s == 0, mixing=window_matrix,
             )
             depth += 1
         m.add(f"stage.{s}.hook_out", Tap(f"encoder.layers.{s}"))
@@ -139,11 +139,32 @@ def poolformer(base, config) -> SiteMap:
     return m
 
 
+def window_matrix(block, cache, prefix: str) -> Tensor:
+    """[batch, head, query, key]: the patterns of Swin's windows, shifted back, as rows of the whole image.
+
+    Raises BadInput for images that are not square, or that windows do not divide (keys would be padding).
+    """
+    side, window = _side(cache, prefix), block.window_size
+    if side % window:
+        raise BadInput(f"{prefix}: windows of {window} do not divide its {side} x {side} positions, so some keys are "
+                       "padding and have no place in the image")
+    place = block.cyclic_shift(torch.arange(side * side).view(1, side, side, 1))
+    place = place.view(side // window, window, side // window, window).transpose(1, 2).reshape(-1, window * window)
+    pattern = cache[f"{prefix}.attn.hook_pattern"].unflatten(0, (-1, len(place))).transpose(1, 2)
+    matrix = pattern.new_zeros(*pattern.shape[:2], side * side, side * side)
+    matrix[:, :, place[:, :, None], place[:, None, :]] = pattern
+    return matrix
+
+
 def pool_matrix(block, cache, prefix: str) -> Tensor:
     """[1, 1, query, key]: average over the 3x3 neighbourhood minus the position itself, the same for all inputs."""
+    side = _side(cache, prefix)
+    eye = torch.eye(side * side).to(cache[f"{prefix}.hook_resid_pre"]).view(-1, 1, side, side)
+    return block.pooling(eye).flatten(1).T[None, None]
+
+
+def _side(cache, prefix: str) -> int:
     n = cache[f"{prefix}.hook_resid_pre"].shape[1]
-    side = math.isqrt(n)
-    if side * side != n:
-        raise BadInput(f"{prefix} has {n} positions, not a square grid; its pooling matrix cannot be laid out")
-    eye = torch.eye(n).reshape(n, 1, side, side)
-    return block.pooling(eye).reshape(n, n).T[None, None]
+    if math.isqrt(n) ** 2 != n:
+        raise BadInput(f"{prefix} has {n} positions, not a square grid; its mixing matrix cannot be laid out")
+    return math.isqrt(n)

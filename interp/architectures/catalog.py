@@ -2,12 +2,32 @@
 
 from functools import cache
 
-from interp.architectures import gpt
+from interp.architectures import (
+    activation,
+    attention,
+    dual_stream,
+    elastic,
+    gpt,
+    hierarchical,
+    linear_attention,
+    looped,
+    looped_vision,
+    memory,
+    modality,
+    norms,
+    reversed_attention,
+    ssm,
+    white_box,
+    wiring,
+)
 from interp.architectures.entry import Entry
 from interp.hooks.model import HookedModel
 from interp.results.errors import BadInput, nearest
 
-_FAMILIES = (gpt,)
+_FAMILIES = (
+    gpt, norms, attention, wiring, linear_attention, dual_stream, ssm, looped, memory, activation, elastic, modality,
+    reversed_attention, hierarchical, white_box, looped_vision,
+)
 _registered: dict[str, Entry] = {}
 
 

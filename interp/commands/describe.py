@@ -41,7 +41,7 @@ def _stream(model: "HookedModel") -> list[str]:
 def _equation(step: "Add", prefix: str) -> str:
     """`resid_mid = resid_pre + attn_out`, with the norm and the scale it has."""
     start = step.start.removeprefix(prefix).replace("hook_", "")
-    kept = start if step.keep == 1 else f"{step.keep:g} * {start}"
+    kept = f"carry({start})" if callable(step.keep) else start if step.keep == 1 else f"{step.keep:g} * {start}"
     writes = [write.removeprefix(prefix).replace("hook_", "") for write in step.writes]
     inside = " + ".join([kept, *writes] if start else writes)
     normed = f"{_norm(step.norm)}({inside})" if step.norm else inside

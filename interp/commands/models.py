@@ -63,7 +63,7 @@ def _real() -> list[dict[str, Any]]:
 
 
 def _architectures() -> list[dict[str, Any]]:
-    from interp.architectures import catalog
+    from interp.garden.catalog import catalog
 
     return [{"name": e.name, "what": e.title, "family": e.family, "citation": e.citation} for e in catalog()]
 
@@ -78,7 +78,7 @@ def show(
 
     The names on the right are sites: what `run_with_cache`, interventions and circuits call an activation.
     """
-    from interp.architectures import build, catalog, describe
+    from interp.garden.catalog import build, catalog, describe
 
     known = {entry.name for entry in catalog()}
     if name in known and not as_json:

@@ -17,7 +17,7 @@ RUNS = Path("runs")
 
 def open_model(name: str) -> "HookedModel":
     """The model called so. An architecture, which has no trained weights, is an error that says what to do."""
-    from interp.architectures import catalog
+    from interp.garden.catalog import catalog
     from interp.garden.loading import garden_names, load
 
     if name in {entry.name for entry in catalog()} and not Path(name).exists():

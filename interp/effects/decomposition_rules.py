@@ -134,7 +134,7 @@ class DecompositionRules:
                 return function(x)
             return self.nonlinear(function, x, getattr(function, "__qualname__", "activation"), elementwise=True)
 
-    def scan(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    def scan(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, mark) -> Tensor:
         """Linear in x at the total's dt, B and C; with "shapley", the mean of that and scan(t) - scan(i)."""
         with semantic.use_rules(None):
             x, dt, B, C = aligned(*map(parts, (x, dt, B, C)))

@@ -61,12 +61,12 @@ class LinearRules:
         setattr(out, _GATE, True)
         return out
 
-    def scan(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    def scan(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, mark) -> Tensor:
         """A scan that is linear in x where patterns are held: its dt, B and C are what its pattern is made of."""
         if self.hold_pattern:
             dt, B, C = dt.detach(), B.detach(), C.detach()
         with semantic.use_rules(None):
-            return semantic.scan(x, dt, A, B, C)
+            return semantic.scan(x, dt, A, B, C, mark=mark)
 
     def multiply(self, function: Callable, a, b) -> Tensor:
         """A product of two values that both depend on the sources."""

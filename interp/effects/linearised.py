@@ -36,7 +36,9 @@ def constant_parameters(model: HookedModel) -> Iterator[None]:
 @contextmanager
 def linear_run(model: HookedModel, rules: LinearRules, handlers, open_roles: bool = False) -> Iterator[None]:
     """Forwards inside obey `rules`, with `handlers` set and gradients on. The tangent needs no roles opened, unless
-    second derivatives are taken: fused attention has none."""
+    second derivatives are taken: fused attention has none. Complete rules hold the gates of the stream."""
+    if rules in (FROZEN, DIRECT):
+        handlers = [*handlers, *((name, lambda value, site: value.detach()) for name in model.map.gates)]
     with ExitStack() as stack:
         stack.enter_context(constant_parameters(model))
         stack.enter_context(model.firing(handlers, open_roles=open_roles or rules != TANGENT))

@@ -15,7 +15,7 @@ from interp.hooks import HookedModel
 from interp.hooks.firing import Firing
 from interp.hooks.roles import replace_forward
 from interp.hooks.sitemap import Block
-from interp.hooks.tap import OUT
+from interp.hooks.tap import IN, OUT
 
 
 class CleanRun:
@@ -121,7 +121,8 @@ class CleanRun:
         skipped = {block.prefix + "." for block in self.blocks[:start]}
         offsets: dict[tuple[str, str], int] = {}
         for site, tap in self.model.map.sites.values():
-            if site.prefix in skipped and tap.path not in paths:
+            # a skipped block is still called, so its input and output count on; what it marks inside does not
+            if site.prefix in skipped and (tap.path not in paths or tap.point not in (IN, OUT)):
                 key = (tap.path, tap.where)
                 offsets[key] = max(offsets.get(key, 0), site.visit + 1)
         return offsets
@@ -159,17 +160,25 @@ def _repeat(value: Tensor, times: int) -> Tensor:
 def _copy(raw):
     """The same with every tensor cloned."""
     if isinstance(raw, tuple | list):
-        return type(raw)(_copy(r) for r in raw)
+        return _like(raw, [_copy(r) for r in raw])
     return raw.clone() if isinstance(raw, Tensor) else raw
 
 
+def _like(raw, parts: list):
+    """A tuple, named tuple or list of the kind of `raw`."""
+    return type(raw)(*parts) if hasattr(raw, "_fields") else type(raw)(parts)
+
+
 def _fold(raw, times: int, batch: int):
-    """Every tensor with the batch as its first axis, repeated (source major)."""
+    """Every tensor with the batch as its first axis, repeated (source major); what has it elsewhere brings
+    `repeat_batch`."""
+    if hasattr(raw, "repeat_batch"):
+        return raw.repeat_batch(times)
     if isinstance(raw, Tensor):
         fits = raw.dim() > 0 and raw.shape[0] == batch
         return _repeat(raw, times) if fits else raw
     if isinstance(raw, tuple | list):
-        return type(raw)(_fold(r, times, batch) for r in raw)
+        return _like(raw, [_fold(r, times, batch) for r in raw])
     return raw
 
 

@@ -35,6 +35,10 @@ class Groups:
         for source in (s for group in self.groups for s in group):
             site = self.sites.setdefault(source.site, model.site(source.site))
             source.check(site)
+            if site.axes[0] not in ("batch", "window"):
+                axes = ", ".join(site.axes)
+                raise BadInput(f"site {site.name!r} holds [{axes}], one value for all prompts, not one a prompt. "
+                               "Change it with model.edit(Patch(...)) and compare outputs.")
         self._order = {name: i for i, name in enumerate(model.map.blocks)}
         self.starts = [min(self.start(s.site) for s in group) for group in self.groups]
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from interp import adapters
 from interp.adapters.weights import check_weights
-from interp.architectures.catalog import build
+from interp.garden.catalog import build
 from interp.hooks.files import TOKENIZER, ModelFiles
 from interp.hooks.model import HookedModel
 from interp.results.errors import BadFile, BadInput, ModelMissing

@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch.nn.functional import cross_entropy
 
-from interp.architectures.catalog import build
+from interp.garden.catalog import build
 from interp.garden.recipe import IGNORE, Recipe
 from interp.garden.recipes import recipe as find_recipe
 from interp.hooks.files import save_model
 from interp.hooks.model import HookedModel
-from interp.results.errors import BadFile, BadInput
+from interp.results.errors import BadInput
 from interp.results.files import atomic_write
 from interp.results.progress import progress
+from interp.results.training_state import CHECKPOINT, resume_state, save_state
 
-CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY = 250
 _LAST_RATE = 0.02  # of the peak, at the end of the cosine
 _STRIDE = 1_000_003  # seeds of neighbouring runs must not share their batches
@@ -56,12 +54,12 @@ def fit(recipe: Recipe, *, seed: int, device: str = "cpu", folder: Path | None =
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
-    start = _resume(model, optimiser, recipe, seed, folder)
+    start = resume_state(folder, model.module, optimiser, _identity(recipe, seed))
     model.train()
     for step in progress(range(start, recipe.steps), f"training {recipe.name}"):
         _step(model, optimiser, recipe, seed, step, device)
         if folder is not None and (step + 1) % CHECKPOINT_EVERY == 0:
-            atomic_write(folder / CHECKPOINT, _checkpoint(model, optimiser, recipe, seed, step + 1))
+            save_state(folder, model.module, optimiser, _identity(recipe, seed), step + 1)
     return model.to("cpu").eval()
 
 
@@ -96,45 +94,5 @@ def finish(model: HookedModel, recipe: Recipe, seed: int, folder: Path) -> dict[
     return record
 
 
-# -- checkpoints ---------------------------------------------------------------------------------------------------
-
-
 def _identity(recipe: Recipe, seed: int) -> dict[str, str]:
     return {"recipe": recipe.name, "seed": str(seed), "steps": str(recipe.steps), "sizes": json.dumps(recipe.sizes)}
-
-
-def _checkpoint(model: HookedModel, optimiser, recipe: Recipe, seed: int, step: int) -> bytes:
-    tensors = {}
-    for name, parameter in model.module.named_parameters():  # shared ones come once
-        tensors[f"model.{name}"] = parameter.detach().cpu().clone()
-        for key, value in optimiser.state[parameter].items():
-            tensors[f"{key}.{name}"] = value.detach().cpu().clone()
-    return save(tensors, metadata=_identity(recipe, seed) | {"step": str(step)})
-
-
-def _resume(model: HookedModel, optimiser, recipe: Recipe, seed: int, folder: Path | None) -> int:
-    """Put a checkpoint's state in place and return its step; 0 where there is none."""
-    if folder is None or not (folder / CHECKPOINT).exists():
-        return 0
-    path = folder / CHECKPOINT
-    try:
-        with safe_open(str(path), "pt") as file:
-            found = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise BadFile(f"{path}: damaged, delete it to start again ({error})") from error
-    wanted = _identity(recipe, seed)
-    other = [key for key in wanted if found.get(key) != wanted[key]]
-    if other:
-        raise BadInput(f"{folder} holds a checkpoint of another run ({other[0]} {found.get(other[0])!r}, not "
-                       f"{wanted[other[0]]!r}); choose another folder or delete {CHECKPOINT} there")
-    with torch.no_grad():
-        for name, parameter in model.module.named_parameters():
-            parameter.copy_(tensors.pop(f"model.{name}"))
-            keys = [key for key in tensors if key.endswith(f".{name}") and key.count(".") == name.count(".") + 1]
-            # the step count stays on the CPU, where AdamW keeps it
-            optimiser.state[parameter] = {
-                key.split(".")[0]: tensors[key] if key.startswith("step.") else tensors[key].to(parameter.device)
-                for key in keys
-            }
-    return int(found["step"])

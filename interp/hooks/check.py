@@ -110,10 +110,9 @@ def check_model(
 
 
 def _judge(law: str, where: str, error: float, note: str, dtype: torch.dtype, given) -> Row:
-    name = "changes" if law == "inert" else law
-    limit = tolerance(name, dtype)
+    limit = tolerance(law, dtype)
     if isinstance(given, Mapping):
-        limit = given.get(name, limit)
+        limit = given.get(law, limit)
     elif given is not None and limit > 0 and law not in AT_LEAST | {"inert"}:
         limit = given
     passed = error > limit if law in AT_LEAST else error <= limit

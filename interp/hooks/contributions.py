@@ -45,9 +45,7 @@ def _get(cache: Mapping[str, Tensor], name: str) -> Tensor:
 
 def _step(model, cache, step: Add, terms: dict[str, Tensor], strip: int) -> dict[str, Tensor]:
     """Carry `terms` through one step and add what it writes. Names lose their first `strip` characters."""
-    if step.keep != 1.0:
-        terms = {name: step.keep * value for name, value in terms.items()}
-    terms = dict(terms)
+    terms = {name: step.carried(cache, value) for name, value in terms.items()}
     for name in step.writes:
         terms[name[strip:].replace("hook_", "")] = _get(cache, name)
     if step.norm is None:
@@ -106,7 +104,7 @@ def carry(model, cache, depth: int, x: Tensor, stream: str | None = None) -> Ten
     block = block_at(model, depth, stream)
     _require_equation(model, block)
     for step in block.steps:
-        x = step.keep * x
+        x = step.carried(cache, x)
         x = x if step.norm is None else norm_linear(model, step.norm, cache, x)
     return x
 
@@ -117,9 +115,9 @@ def mixing_matrix(model, cache, depth: int, stream: str | None = None) -> Tensor
     Shape [batch, head or channel, query, key]. Raises RequiresPattern for a block that mixes nothing.
     """
     block = block_at(model, depth, stream)
+    if block.mixing is not None:  # first: the patterns of windows are not of the whole image
+        return block.mixing(model.module.get_submodule(block.path), cache, block.prefix)
     pattern = f"{block.prefix}.attn.hook_pattern"
-    if pattern in model.map.sites:
-        return _get(cache, pattern)
-    if block.mixing is None:
+    if pattern not in model.map.sites:
         raise RequiresPattern(f"{block.prefix} of {model.name} has no attention pattern and declares no mixing matrix")
-    return block.mixing(model.module.get_submodule(block.path), cache, block.prefix)
+    return _get(cache, pattern)

@@ -123,7 +123,7 @@ def _where(block: Block) -> tuple[str | None, int]:
 
 def _step_sum(b: Bench, step: Add) -> Tensor:
     total = sum(b.cache[name] for name in step.writes)
-    total = total + step.keep * b.cache[step.start] if step.start else total
+    total = total + step.carried(b.cache, b.cache[step.start]) if step.start else total
     if step.norm is None:
         return total
     shift = step.norm.role.shift(b.model.module.get_submodule(step.norm.path))
@@ -166,5 +166,7 @@ def mixing(b: Bench) -> Iterator[Finding]:
         if block.mixing is not None and block.mixes is not None:
             start, to = block.mixes
             matrix = block.mixing(b.model.module.get_submodule(block.path), b.cache, block.prefix)
-            product = partial(torch.einsum, "bcqk,bkc->bqc", matrix, b.cache[start])
-            yield "mixing", to, *attempt(product, b.cache[to])
+            values, wanted = (b.cache[site].flatten(2) for site in (start, to))
+            share = max(values.shape[-1] // matrix.shape[1], 1)  # channels of a head have one matrix
+            matrix = matrix.repeat_interleave(share, 1)
+            yield "mixing", to, *attempt(partial(torch.einsum, "bcqk,bkc->bqc", matrix, values), wanted)

@@ -91,8 +91,8 @@ def causal(b: Bench) -> Iterator[Finding]:
     other = b.read({**b.x, key: later} if isinstance(b.x, dict) else later)[1]
     for name, value in b.cache.items():
         site = b.model.map.sites[name][0]
-        if site.pos_axis is None or not name.startswith(prefix):
-            continue
+        if site.pos_axis is None or not name.startswith(prefix) or value.shape[site.pos_axis] != ids.shape[1]:
+            continue  # what counts words or blocks has no place among tokens; the output has
         both = [v.narrow(site.pos_axis, 0, min(half, v.shape[site.pos_axis])) for v in (other[name], value)]
         if "key" in site.axes and both[0].shape[-1] >= ids.shape[1]:
             both = [v[..., :half] for v in both]

@@ -26,7 +26,7 @@ class Rules(Protocol):
     def norm(self, x: Tensor, weight, bias, *, eps: float, center: bool, mark: Mark) -> Tensor: ...
     def attention(self, q: Tensor, k: Tensor, v: Tensor, *, bias, scale: float, softcap, mark: Mark) -> Tensor: ...
     def activation(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor: ...
-    def scan(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor: ...
+    def scan(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, mark: Mark) -> Tensor: ...
 
 
 _active: ContextVar[Rules | None] = ContextVar("interp_rules", default=None)
@@ -105,20 +105,21 @@ def activation(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return function(x)
 
 
-def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, mark: Mark = no_mark) -> Tensor:
     """Selective scan h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t (Gu & Dao 2023, 2312.00752).
 
     Shapes: x, dt [batch, pos, inner]; A [inner, state]; B, C [batch, pos, state] or, per channel,
-    [batch, pos, inner, state]; returns y [batch, pos, inner]. Linear in x given dt, B and C.
+    [batch, pos, inner, state]; returns y [batch, pos, inner]. Linear in x given dt, B and C. Marks `state`
+    [batch, pos, inner, state], h as y reads it.
     """
     if (rules := _active.get()) is not None:
-        return rules.scan(x, dt, A, B, C)
+        return rules.scan(x, dt, A, B, C, mark=mark)
     if B.dim() == 3:
         B, C = B[:, :, None], C[:, :, None]
     decay = torch.exp(dt[..., None] * A)
     inflow = (dt * x)[..., None] * B
-    state, outs = torch.zeros_like(inflow[:, 0]), []
+    state, states = torch.zeros_like(inflow[:, 0]), []
     for t in range(x.shape[1]):
         state = decay[:, t] * state + inflow[:, t]
-        outs.append((state * C[:, t]).sum(-1))
-    return torch.stack(outs, 1)
+        states.append(state)
+    return (mark("state", torch.stack(states, 1)) * C).sum(-1)

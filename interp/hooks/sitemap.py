@@ -3,8 +3,11 @@
 The contract of an architecture is this table plus the laws that `check_model` tests. Analyses read nothing else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from torch import Tensor
 
 from interp.hooks.roles import Norm, Role
 from interp.hooks.site import Site, check_style, kind_of
@@ -21,18 +24,33 @@ class NormRef:
     scale: str
 
 
+
+
+class Carry(Protocol):
+    """A linear map of the stream: (cache, x) -> what is kept of x. `reads` are the sites that it reads in the cache."""
+
+    reads: tuple[str, ...]
+
+    def __call__(self, cache: Mapping[str, Tensor], x: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Add:
     """One step of the stream: `to == norm(keep * start + sum(writes))`, every entry a site name.
 
-    `norm` is None in pre-norm blocks; `keep` is 1 unless the block replaces or scales the stream.
+    `norm` is None in pre-norm blocks; `keep` is 1 unless the block replaces, scales, gates or turns the stream: a
+    number, or a linear map with whatever it needs (a gate, an angle) read from the run's cache.
     """
 
     start: str
     writes: tuple[str, ...]
     to: str
     norm: NormRef | None = None
-    keep: float = 1.0
+    keep: float | Carry = 1.0
+
+    def carried(self, cache: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """What this step keeps of `x`, a value (or a term) of its start."""
+        return self.keep(cache, x) if callable(self.keep) else x if self.keep == 1.0 else self.keep * x
 
 
 @dataclass(frozen=True)
@@ -80,6 +98,12 @@ class SiteMap:
     inert_sites: dict[str, str] = field(default_factory=dict)
     random_sites: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)  # sites one may look for, and why they are not there
+
+    @property
+    def gates(self) -> list[str]:
+        """Names of the sites that say how much of the stream a block keeps."""
+        steps = (step for block in self.blocks.values() for step in block.steps)
+        return [name for step in steps if not isinstance(step.keep, float | int) for name in step.keep.reads]
 
     @property
     def writes(self) -> list[str]:

@@ -30,6 +30,7 @@ TOLERANCES: dict[str, tuple[float, float, float, float]] = {
     "own value": (1e-12, 1e-6, 1e-2, 1e-3),  # patching a site with what it holds
     "round trip": (1e-10, 1e-5, 5e-2, 1e-2),  # a patched value, read again
     "changes": (1e-14, 1e-8, 1e-6, 1e-6),  # the least that noise at a site must do to the output
+    "inert": (1e-12, 1e-5, 5e-2, 1e-2),  # the most that it does where it is declared to do nothing: rounding
     "pattern": (1e-10, 1e-5, 2e-2, 2e-3),  # rows sum to one
     "mixing": (1e-10, 1e-5, 5e-2, 1e-2),
     "causal": (1e-10, 1e-5, 5e-2, 1e-2),

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ class Sublayer:
     sites: `norm_in` before the branch, `norm_out` behind it, `norm_sum` on the stream behind the addition.
     """
 
-    name: Literal["attn", "mlp", "mixer"]
+    name: Literal["attn", "mlp", "mixer", "local"]
     op: Callable[[Spec], nn.Module]
     reads: str = "resid_pre"
     norm_in: str | None = None
@@ -39,6 +39,15 @@ class Sublayer:
     def last(self) -> str:
         """Name of the module whose output is what the branch adds to the stream."""
         return f"{self.name}_gate" if self.gate else self.norm_out or self.name
+
+
+@runtime_checkable
+class OwnBlock(Protocol):
+    """A block that is no list of sublayers: called as one, and it says itself what its sites and equations are."""
+
+    def __call__(self, x: Tensor, context: Context) -> Tensor: ...
+    def declare(self, d) -> None: ...  # d: `interp.adapters.declare.Declare`, at this block and visit; ends in d.done
+    def equations(self) -> list[tuple[str, str]]: ...
 
 
 class Block(nn.Module):

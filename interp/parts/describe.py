@@ -2,11 +2,18 @@
 
 from torch import nn
 
+from interp.hooks.roles import Norm
 from interp.parts import norms
-from interp.parts.block import Sublayer
+from interp.parts.block import OwnBlock, Sublayer
 from interp.parts.model import Model
 
 Row = tuple[str, str]
+
+_TIES = {
+    "blocks": " (one block, visited every time)",
+    "middle": " (one block between the first and the last, visited every time)",
+    "branches": " (one attention and one MLP for all depths, norms of their own)",
+}
 
 
 def equations(model: Model) -> list[Row]:
@@ -17,16 +24,19 @@ def equations(model: Model) -> list[Row]:
         rows.append((f"x = x + {model.pos_embed.equation}", "hook_pos_embed"))
     if model.embed_ln is not None:
         rows.append(("x = embed_ln(x)", "embed_ln.hook_scale|hook_normalized"))
-    tied = " (one block, visited every time)" if "blocks" in spec.tied else ""
+    tied = "".join(words for tie, words in _TIES.items() if tie in spec.tied)
     rows.append((f"for d = 0 .. {spec.n_layers - 1}:{tied}", ""))
-    rows += [(f"  {equation}", sites) for equation, sites in _block(model.blocks[0])]
+    rows += [(f"  {equation}", sites) for equation, sites in block_equations(model.blocks[0])]
     if model.ln_final is not None:
         rows.append(("x = ln_final(x)", "ln_final.hook_scale|hook_normalized"))
     rows.append(("logits = x W_U" + (", W_U = E^T" if "head" in spec.tied else ""), "output"))
-    return rows + _norms(model)
+    return rows + norm_equations(model)
 
 
-def _block(block: nn.Module) -> list[Row]:
+def block_equations(block: nn.Module) -> list[Row]:
+    """The equations of one block."""
+    if isinstance(block, OwnBlock):
+        return block.equations()
     rows: list[Row] = [("resid_pre = x", "hook_resid_pre")]
     for sub in block.sublayers:
         rows += _branch(block, sub)
@@ -55,10 +65,10 @@ def _branch(block: nn.Module, sub: Sublayer) -> list[Row]:
     return [*rows, (f"{name} = {total}", (f"hook_{sub.writes}{points}" if sub.writes else points.removeprefix(", ")))]
 
 
-def _norms(model: Model) -> list[Row]:
+def norm_equations(model: nn.Module) -> list[Row]:
     """What the norms compute, once for every kind that occurs."""
     kinds = {}
     for path, module in model.named_modules():
-        if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        if isinstance(module, nn.LayerNorm | nn.RMSNorm) or isinstance(getattr(module, "role", None), Norm):
             kinds.setdefault(type(module), norms.equation(module, path.rsplit(".", 1)[-1]))
     return [("where " + equation, "") for equation in kinds.values()]

@@ -21,5 +21,9 @@ class LayerScale(nn.Module):
         self.start = start
         self.scale = nn.Parameter(torch.full((d_model,), start))
 
+    def initialise(self, std: float, generator: torch.Generator) -> None:
+        """Small, so that a branch grows into the stream; nothing is drawn."""
+        self.scale.fill_(self.start)
+
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         return x * self.scale

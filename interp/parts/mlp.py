@@ -37,7 +37,8 @@ class Mlp(nn.Module):
 
     def declare(self, d, path: str) -> None:
         """Its sites, at `path` of a block."""
-        d.mlp(pre=f"{path}.up", act=f"{path}.act", out=f"{path}.down")
+        d.mlp(pre=f"{path}.up", act=f"{path}.act", out=f"{path}.down",
+              elementwise=getattr(self.act, "elementwise", True))
 
     def equations(self, x: str, y: str) -> list[tuple[str, str]]:
         """What it computes from `x` to `y`: (equation, sites)."""

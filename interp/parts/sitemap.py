@@ -1,13 +1,13 @@
 """Sites and equations of a model made of parts, read off its spec; and `hook`, which puts both together."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from interp.adapters.declare import Declare
 from interp.hooks.model import HookedModel
 from interp.hooks.sitemap import Add, NormRef, SiteMap
 from interp.hooks.tap import Output, Plus, Tap, Whole
 from interp.parts import norms
-from interp.parts.block import Sublayer
+from interp.parts.block import OwnBlock, Sublayer
 from interp.parts.model import Model
 from interp.results.errors import BadInput
 
@@ -21,19 +21,25 @@ def site_map(model: Model) -> SiteMap:
     _stem(m, model)
     for depth, (index, visit) in enumerate(model.schedule()):
         d = Declare(m, f"blocks.{depth}", f"blocks.{index}", depth, visit)
-        _block(d, model.blocks[index])
+        if isinstance(model.blocks[index], OwnBlock):
+            model.blocks[index].declare(d)
+        else:
+            shared = Declare(m, d.prefix, "blocks.0", depth, depth) if "branches" in spec.tied else d
+            declare_block(d, model.blocks[index], shared)
     if model.ln_final is not None:
-        m.final_norm = _norm(m, model, "ln_final")
+        m.final_norm = declare_norm(m, model, "ln_final")
     m.unembed = "unembed"
     m.add("output", Tap("", view=Output()))
     return m
 
 
 def _causal(model: Model) -> bool:
-    return all(getattr(block.attn, "causal", False) for block in model.blocks)
+    """Whether no part looks ahead. Parts that do not say so mix no positions."""
+    return all(getattr(part, "causal", True) for block in model.blocks for part in block.modules())
 
 
-def _norm(m: SiteMap, model: Model, path: str) -> NormRef:
+def declare_norm(m: SiteMap, model: nn.Module, path: str) -> NormRef:
+    """The sites of a norm outside blocks, and its term for equations."""
     role = norms.role(model.get_submodule(path))
     m.roles[path] = role
     m.add(f"{path}.hook_scale", Tap(path, "scale"))
@@ -47,46 +53,56 @@ def _stem(m: SiteMap, model: Model) -> None:
     if model.pos_embed is not None:
         writes.append("hook_pos_embed")
         m.add("hook_pos_embed", Tap("pos_embed"))
-    norm = None if model.embed_ln is None else _norm(m, model, "embed_ln")
+    norm = None if model.embed_ln is None else declare_norm(m, model, "embed_ln")
     m.stem = Add("", tuple(writes), "blocks.0.hook_resid_pre", norm)
 
 
-def _block(d: Declare, block: nn.Module) -> None:
-    """The sites of one depth. Branches that read one point become one step of the equation."""
+def declare_block(d: Declare, block: nn.Module, shared: Declare | None = None) -> None:
+    """The sites of one depth. Branches that read one point become one step of the equation.
+
+    `shared` declares the branches: at the block itself, or at the one whose branches all depths share.
+    """
+    shared = shared or d
     d.resid_pre()
     start, waiting, steps = "resid_pre", [], []
     for sub in block.sublayers:
-        sum_norm = _branch(d, block, sub)
+        sum_norm = _branch(d, block, sub, shared)
         waiting.append(f"hook_{sub.name}_out")
         if sub.writes is None:
             continue
         if sub.writes == "resid_post":
             d.site("hook_resid_post", "")
         else:
-            _point(d, sub, start, len(waiting))
+            _point(d, sub, start, len(waiting), shared)
         steps.append(d.add(f"hook_{start}", tuple(waiting), f"hook_{sub.writes}", sum_norm))
         start, waiting = sub.writes, []
-    d.done(*steps)
+    mixes = getattr(block._modules.get("mixer"), "mixes", None)
+    d.done(*steps, mixing=mixes and _mixing, mixes=mixes)
 
 
-def _branch(d: Declare, block: nn.Module, sub: Sublayer) -> NormRef | None:
+def _mixing(block: nn.Module, cache, prefix: str) -> Tensor:
+    return block.mixer.mixing(cache, prefix)
+
+
+def _branch(d: Declare, block: nn.Module, sub: Sublayer, shared: Declare) -> NormRef | None:
     """Sites of one branch in execution order; the norm behind its addition, if there is one."""
     def norm(name: str | None) -> NormRef | None:
         return d.norm(name, name, norms.role(block.get_submodule(name))) if name else None
 
     norm(sub.norm_in)
-    block.get_submodule(sub.name).declare(d, sub.name)
+    block.get_submodule(sub.name).declare(shared, sub.name)
     norm(sub.norm_out)
-    d.site(f"hook_{sub.name}_out", sub.last)
+    (shared if sub.last == sub.name else d).site(f"hook_{sub.name}_out", sub.last)
     return norm(sub.norm_sum)
 
 
-def _point(d: Declare, sub: Sublayer, start: str, branches: int) -> None:
+def _point(d: Declare, sub: Sublayer, start: str, branches: int, shared: Declare) -> None:
     """The stream between branches: what leaves its norm, or what the branch adds plus what it was added to."""
     if branches > 1 and not sub.norm_sum:
         raise BadInput(f"the stream point {sub.writes!r} ends parallel branches; only resid_post, or a norm, may")
     path = sub.norm_sum or sub.last
-    d.site(f"hook_{sub.writes}", path, view=Whole() if sub.norm_sum else Plus(d.name(f"hook_{start}")))
+    where = shared if path == sub.name else d
+    where.site(f"hook_{sub.writes}", path, view=Whole() if sub.norm_sum else Plus(d.name(f"hook_{start}")))
 
 
 def hook(model: Model, *, name: str = "", recipe: dict | None = None, tokenizer=None) -> HookedModel:

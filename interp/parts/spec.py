@@ -11,16 +11,18 @@ from interp.results.errors import BadInput
 if TYPE_CHECKING:
     from interp.parts.block import Sublayer
 
-Tie = Literal["blocks", "head"]
+Tie = Literal["blocks", "middle", "branches", "head"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """Sizes and structure of `stem -> blocks -> final norm -> head`.
 
-    `n_layers` counts execution depths; with "blocks" in `tied` all of them are visits of one block, with "head" the
-    unembedding is the embedding. `block` is the block as data, `norm` makes every norm of the model from d_model
-    (None: no norms), `position` is a class of `interp.parts.positions`, `embed_norm` norms the embeddings.
+    `n_layers` counts execution depths; with "blocks" in `tied` all of them are visits of one block, with "middle" all
+    but the first and the last, with "branches" only what is no norm is shared; with "head" the unembedding is the
+    embedding. `block` is the block as data, or what makes one from the spec (a module that declares its own sites and
+    equations, see `interp.parts.block.OwnBlock`). `norm` makes every norm of the model from d_model (None: no norms),
+    `position` is a class of `interp.parts.positions`, `embed_norm` norms the embeddings.
     Raises BadInput for sizes that do not fit together.
     """
 
@@ -31,7 +33,7 @@ class Spec:
     d_mlp: int | None = None
     d_vocab: int = 128
     n_ctx: int = 64
-    block: "tuple[Sublayer, ...]"
+    block: "tuple[Sublayer, ...] | Callable[[Spec], nn.Module]"
     norm: Callable[[int], nn.Module] | None
     position: type[nn.Module] | None
     tied: tuple[Tie, ...] = ()
@@ -44,6 +46,8 @@ class Spec:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise BadInput(f"{name} is {value!r}; a whole number of at least 1 is needed")
+        if "middle" in self.tied and self.n_layers < 3:
+            raise BadInput(f"n_layers is {self.n_layers}; a first, a looped and a last block need 3 at least")
         if self.d_model % self.n_heads:
             raise BadInput(f"d_model {self.d_model} is no multiple of n_heads {self.n_heads}")
         if self.n_kv_heads and self.n_heads % self.n_kv_heads:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from interp.results.circuit_file import circuit_text, read_circuit
 from interp.results.errors import BadFile, BadInput
 from interp.results.files import atomic_write
-from interp.results.node import Edge, Node
+from interp.results.node import ROLES, Edge, Node
 from interp.results.plain import to_plain
 from interp.results.run import Run
 
@@ -24,7 +24,7 @@ class Circuit:
 
     `nodes` are the members, ranked: largest |score| first, ties as given. `scores` may also hold candidates
     that did not become members; every member needs one (1.0 each where all count the same). `edges` are Edge
-    or tuples of (source, target[, score]); their ends need not be members (the embedding, the output).
+    or tuples of (source, target[, score[, role]]); their ends need not be members (the embedding, the output).
     `provenance` is what is needed to find it again: rules, baseline, metric, seeds, prompts; plain values
     only.
     Raises: BadInput for a score that is missing or not finite, a node or edge given twice, provenance that
@@ -154,8 +154,10 @@ def _edges(given: Any) -> tuple[Edge, ...]:
     edges = tuple(Edge(*edge) for edge in given)
     for edge in edges:
         _a_node(edge.source), _a_node(edge.target)
+        if edge.role is not None and edge.role not in ROLES:
+            raise BadInput(f"the role of the edge {edge.name} is {edge.role!r:.20}, not one of {', '.join(ROLES)}")
     scored = [edge if edge.score is None else edge._replace(score=_edge_score(edge)) for edge in edges]
-    if len({(edge.source, edge.target) for edge in scored}) != len(scored):
+    if len({(edge.source, edge.target, edge.role) for edge in scored}) != len(scored):
         raise BadInput("a circuit names the same edge twice")
     return tuple(scored)
 

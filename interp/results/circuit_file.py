@@ -25,7 +25,7 @@ _FIELDS = {
 
 
 def circuit_text(circuit: "Circuit") -> str:
-    """The JSON of a circuit. nodes, candidates: {name: score}; edges: {"source -> target": score or null}."""
+    """The JSON of a circuit. nodes, candidates: {name: score}; edges: {"source -> target (role)": score or null}."""
     members = set(circuit.nodes)
     data = {
         "schema": SCHEMA,

@@ -16,6 +16,8 @@ _LABEL = re.compile(
     r"(?:(?P<kind>MLP|ATTN|MIX)(?P<at>\d+)|L(?P<depth>\d+)(?:H(?P<head>\d+))?(?:\.(?P<rest>[^@\[\]]+))?)"
     r"(?:\[head=(?P<bracket>\d+)\])?(?:@(?P<pos>-?\d+))?"
 )
+ROLES = ("q", "k", "v", "in")
+_EDGE = re.compile(rf"(?P<source>\S+) -> (?P<target>\S+)(?: \((?P<role>{'|'.join(ROLES)})\))?")
 _SITE_OF = {"MLP": "hook_mlp_out", "ATTN": "hook_attn_out", "MIX": "hook_mixer_out"}
 _KIND_OF = {site: kind for kind, site in _SITE_OF.items()}
 _HEAD_SITE = re.compile(r"attn\.hook_(\w+)")
@@ -96,24 +98,30 @@ class Node:
 
 
 class Edge(NamedTuple):
-    """What one node writes and another reads, with its score where the method scores edges."""
+    """What one node writes and another reads, with its score where the method scores edges.
+
+    `role` says as what the target reads it: "q", "k" or "v" of an attention head, "in" of anything else; None where
+    the method does not tell them apart. Edges that differ in their role are different edges.
+    """
 
     source: Node
     target: Node
     score: float | None = None
+    role: str | None = None
 
     @property
     def name(self) -> str:
-        """blocks.0.attn.hook_z[head=1] -> output."""
-        return f"{self.source.name} -> {self.target.name}"
+        """blocks.0.attn.hook_z[head=1] -> output, with its role behind it where it has one: a -> b (q)."""
+        return f"{self.source.name} -> {self.target.name}" + (f" ({self.role})" if self.role else "")
 
     @classmethod
     def parse(cls, name: str, score: float | None = None) -> "Edge":
         """The edge with this name. Raises: BadInput."""
-        ends = name.split(" -> ")
-        if len(ends) != 2:
-            raise BadInput(f"{name!r:.80} is not an edge, such as hook_embed -> output")
-        return cls(Node.parse(ends[0]), Node.parse(ends[1]), score)
+        match = _EDGE.fullmatch(name)
+        if match is None:
+            raise BadInput(f"{name!r:.80} is not an edge, such as hook_embed -> output or "
+                           "hook_embed -> blocks.0.attn.hook_z[head=1] (q)")
+        return cls(Node.parse(match["source"]), Node.parse(match["target"]), score, match["role"])
 
 
 def _whole(value: Any, what: str, lowest: int) -> int | None:

@@ -21,7 +21,7 @@ def test_1_sites_inside_a_state_space_mixer_fire(name):
     model, x = CASES[name].hooked()
     inside = [s.name for s in model.sites("*.ssm.hook_*")]
     cache = model.run_with_cache(x, names=inside)[1]
-    assert len(inside) == 12 and set(cache.counts.values()) == {1}
+    assert len(inside) == 14 and set(cache.counts.values()) == {1}
     assert all(cache[site].abs().sum() > 0 for site in inside)
 
 

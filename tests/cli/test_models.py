@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from interp.architectures import catalog
+from interp.garden.catalog import catalog
 from interp.garden.fetch import REAL_MODELS
 from interp.garden.loading import garden_names
 from tests.cli.helpers import MODEL, interp

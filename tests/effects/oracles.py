@@ -8,10 +8,11 @@ from interp.hooks.baselines import resolve, rows
 
 
 def every_source(model: HookedModel, *, whole: bool = True, scales: bool = True) -> list[Source]:
-    """Of every default float site: the whole, one head, the last position, one unit."""
+    """Of every default float site with a value for each prompt: the whole, one head, the last position, one unit."""
     found = []
     for site in model.sites():
-        if site.on_request or site.name in model.map.inert_sites or (not scales and "scale" in site.kind):
+        shared = site.axes[0] not in ("batch", "window")
+        if shared or site.on_request or site.name in model.map.inert_sites or (not scales and "scale" in site.kind):
             continue
         if whole:
             found.append(Source(site.name))

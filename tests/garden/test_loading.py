@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from interp import adapters
-from interp.architectures import build, catalog
+from interp.garden.catalog import build, catalog
 from interp.garden.loading import garden_names, load
 from interp.hooks.files import FACTS, WEIGHTS, read_model_files, save_model
 from interp.results.errors import BadFile, BadInput, InterpError, ModelMissing
 from tests.adapters.tiny import CASES
 
-NAMES = [entry.name for entry in catalog()]
+ENTRIES = {entry.name: entry for entry in catalog()}
 SIZES = dict(d_model=32, n_layers=2, d_vocab=50, n_ctx=16)
 TOKENS = torch.arange(14).view(2, 7)
 
@@ -33,7 +33,7 @@ def _run(model, x):
 
 
 def _saved(folder: Path, name: str = "gpt"):
-    model = build(name, seed=3, **SIZES)
+    model = build(name, seed=3, **{size: value for size, value in SIZES.items() if size in ENTRIES[name].sizes})
     model.save(folder)
     return model
 
@@ -48,13 +48,14 @@ def _rewrite(folder: Path, **changes) -> None:
 # -- what comes back -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ENTRIES)
 def test_a_catalog_model_comes_back(name, tmp_path):
     model = _saved(tmp_path / "m", name)
     before = torch.get_rng_state()
     again = load(tmp_path / "m")
     assert torch.equal(before, torch.get_rng_state())
-    assert _same(model, again) and torch.equal(_run(model, TOKENS), _run(again, TOKENS))
+    x = ENTRIES[name].example(model)
+    assert _same(model, again) and torch.equal(_run(model, x), _run(again, x))
     assert again.name == name and again.recipe == model.recipe and not again.module.training
     assert [s.name for s in again.sites()] == [s.name for s in model.sites()]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.results import BadFile, BadInput, Circuit, Node, Run
-from interp.results.node import Edge
+from interp.results.node import ROLES, Edge
 
 steady = settings(deadline=None, max_examples=60)  # a busy machine is not a failure
 
@@ -32,6 +32,7 @@ free_sites = st.text(
 )
 indices = st.none() | st.integers(0, 10**6)
 positions = st.none() | st.integers(-(10**6), 10**6)
+roles = st.none() | st.sampled_from(ROLES)
 nodes = st.builds(Node, sites | free_sites, indices, positions)
 known_nodes = st.builds(Node, sites, indices, positions)
 scores = st.dictionaries(nodes, st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=12)
@@ -50,8 +51,8 @@ plain = st.recursive(
 def circuits(draw):
     given_scores = draw(scores)
     k = draw(st.integers(0, len(given_scores)))
-    ends = draw(st.lists(st.tuples(nodes, nodes), max_size=4, unique=True))
-    edges = [(*pair, draw(st.none() | st.floats(-10, 10))) for pair in ends]
+    ends = draw(st.lists(st.tuples(nodes, nodes, roles), max_size=4, unique=True))
+    edges = [(*pair, draw(st.none() | st.floats(-10, 10)), role) for *pair, role in ends]
     provenance = draw(st.dictionaries(st.text(max_size=5), plain, max_size=3))
     texts = [draw(st.text(max_size=10)) for _ in range(3)]
     return Circuit(*texts, tuple(given_scores)[:k], given_scores, edges, provenance)
@@ -160,6 +161,30 @@ def test_inconsistent_circuits_are_refused(change):
         Circuit(**fields | {"nodes": (Node("x"), Node("x"))})
     with pytest.raises(BadInput, match="provenance"):
         Circuit(**fields, provenance={"loss": float("nan")})
+
+
+def test_edges_of_two_roles_are_two_edges_and_an_edge_is_named_once(tmp_path):
+    source, target = Node("hook_embed"), Node("blocks.0.attn.hook_z", head=1)
+    edges = [Edge(source, target, None, role) for role in (None, *ROLES)]
+    circuit = Circuit("m", "t", "a", (target,), {target: 1.0}, edges)
+    assert Circuit.load(circuit.save(tmp_path / "c.json")).edges == tuple(edges)
+    assert edges[1].name == "hook_embed -> blocks.0.attn.hook_z[head=1] (q)"
+    with pytest.raises(BadInput, match="same edge twice"):
+        Circuit("m", "t", "a", (target,), {target: 1.0}, [edges[1], edges[1]])
+    with pytest.raises(BadInput, match="role"):
+        Circuit("m", "t", "a", (target,), {target: 1.0}, [Edge(source, target, None, "query")])
+
+
+def test_a_file_written_before_edges_had_roles_still_loads(tmp_path):
+    (tmp_path / "old.json").write_text(example_text())
+    assert "(" not in next(iter(json.loads(example_text())["edges"]))
+    assert Circuit.load(tmp_path / "old.json").edges[0].role is None
+
+
+@pytest.mark.parametrize("name", ["a", "a -> b (x)", "a -> b -> c", "a -> b (q) "])
+def test_what_names_no_edge_is_refused(name):
+    with pytest.raises(BadInput):
+        Edge.parse(name)
 
 
 def damaged():

@@ -1,0 +1,36 @@
+"""The trained programs that ship, by the name of their task; and programs in files."""
+
+from pathlib import Path
+
+from interp.programs.program import Program
+from interp.programs.program_file import load_program
+from interp.programs.trained_files import PROGRAM
+from interp.results.errors import ModelMissing, nearest
+
+FOLDER = Path(__file__).parent / "programs"
+
+
+def program_names() -> list[str]:
+    """The trained programs that ship, as `open_program` takes them."""
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{PROGRAM}"))
+
+
+def program_folder(name: str) -> Path:
+    """Where the shipped program `name` is, with its metrics. Raises ModelMissing, naming the nearest."""
+    if name not in program_names():
+        raise ModelMissing(f"no trained program {name!r}.{nearest(name, program_names())} There are: "
+                           f"{', '.join(program_names())}; or give the folder of `interp programs train`")
+    return FOLDER / name
+
+
+def open_program(name: str) -> Program:
+    """The program called so, in that folder, or in that file.
+
+    Raises ModelMissing for a name that is none of these, BadFile for a damaged or foreign file.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return load_program(path)
+    if path.is_dir():
+        return load_program(path / PROGRAM)
+    return load_program(program_folder(name) / PROGRAM)

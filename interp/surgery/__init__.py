@@ -1,0 +1,1 @@
+"""Transformations of models: what is exact is tested to be, what is not is measured."""
