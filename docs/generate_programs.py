@@ -28,6 +28,9 @@ def table() -> str:
         whole = _percent(scores["whole"]) if "whole" in scores else ""
         rows.append(f"| {record['task']} | {size} | {c['steps']:,}, seed {record['seed']} | {_percent(main)}{what} "
                     f"| {whole} | {PAPER.get(record['task'], '')} |")
+    shipped = {path.parent.name for path in TRAINED.glob("*/metrics.json")}
+    missing = [task for task in PAPER if task not in shipped]
+    rows += [f"| {task} | recipe only | not run | | | {PAPER[task]} |" for task in missing]
     return "\n".join(rows)
 
 

@@ -8,16 +8,21 @@ from interp.architectures import (
     dual_stream,
     elastic,
     gpt,
+    graph,
     hierarchical,
+    library_vision,
     linear_attention,
     looped,
     looped_vision,
     memory,
+    metaformer,
     modality,
     norms,
     reversed_attention,
     ssm,
+    time_series,
     white_box,
+    window_attention,
     wiring,
 )
 from interp.architectures.entry import Entry
@@ -27,6 +32,7 @@ from interp.results.errors import BadInput, nearest
 _FAMILIES = (
     gpt, norms, attention, wiring, linear_attention, dual_stream, ssm, looped, memory, activation, elastic, modality,
     reversed_attention, hierarchical, white_box, looped_vision,
+    library_vision, metaformer, window_attention, time_series, graph,
 )
 _registered: dict[str, Entry] = {}
 

@@ -16,13 +16,33 @@ def add_to(app: typer.Typer) -> None:
 
 def models(
     kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="all, shipped, real or architecture.")] = "all",
+    family: Annotated[
+        str | None, typer.Option("--family", metavar="NAME", show_default=False, help="Architectures of one family.")
+    ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option("--modality", metavar="NAME", show_default=False, help="language model, encoder, vision ..."),
+    ] = None,
+    paper: Annotated[
+        int | None, typer.Option("--paper", metavar="N", show_default=False, help="The number of the paper.")
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option("--pattern", metavar="KIND", show_default=False,
+                     help="Architectures whose mixers are softmax, unnormalised, implicit or none."),
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option("--stream/--no-stream", show_default=False, help="Those with a residual stream, or without."),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """List the models: trained ones that ship, real pretrained ones, and architectures to build.
 
     The first two go wherever a command says --model. An architecture has no trained weights: `interp show NAME`
-    prints its forward pass, and in Python `interp.build(NAME, seed=0)` makes one.
+    prints its forward pass, and in Python `interp.build(NAME, seed=0)` makes one. The options behind --kind choose
+    among architectures.
     """
     import pandas as pd
 
@@ -31,11 +51,18 @@ def models(
     lists = {"shipped": _shipped, "real": _real, "architecture": _architectures}
     if kind != "all" and kind not in lists:
         raise BadInput(f"there is no kind {kind!r}.{nearest(kind, lists)} There are: all, {', '.join(lists)}")
+    wanted = {"family": family, "modality": modality, "paper": paper, "pattern": pattern, "stream": stream}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    if wanted:
+        lists = {"architecture": lambda: _architectures(**wanted)}
     found = {name: rows() for name, rows in lists.items() if kind in ("all", name)}
     if as_json:
         print_json(found)
         return
     for name, rows in found.items():
+        if not rows:
+            note(f"no {name} fits")
+            continue
         print_table(pd.DataFrame(rows), name, rows=500)
         stdout().print()
 
@@ -62,10 +89,29 @@ def _real() -> list[dict[str, Any]]:
     ]
 
 
-def _architectures() -> list[dict[str, Any]]:
+def _architectures(**wanted: Any) -> list[dict[str, Any]]:
+    """The members of the catalog, those that are as `wanted` says where it says something."""
+    from interp.architectures.traits import PATTERNS, traits
     from interp.garden.catalog import catalog
+    from interp.results.errors import BadInput, nearest
 
-    return [{"name": e.name, "what": e.title, "family": e.family, "citation": e.citation} for e in catalog()]
+    entries = catalog()
+    there = {"family": {e.family for e in entries}, "modality": {e.kind for e in entries}, "pattern": set(PATTERNS),
+             "paper": {e.paper for e in entries if e.paper is not None}, "stream": {True, False}}
+    for name, value in wanted.items():
+        if value not in there[name]:
+            options = ", ".join(map(str, sorted(there[name])))
+            raise BadInput(f"no architecture has {name} {value!r}.{nearest(str(value), map(str, there[name]))} "
+                           f"There are: {options}")
+    plain = {"family": lambda e: e.family, "modality": lambda e: e.kind, "paper": lambda e: e.paper}
+    for name, read in plain.items():
+        entries = [e for e in entries if wanted.get(name, read(e)) == read(e)]
+    if "pattern" in wanted:
+        entries = [e for e in entries if wanted["pattern"] in traits(e).patterns]
+    if "stream" in wanted:
+        entries = [e for e in entries if traits(e).stream == wanted["stream"]]
+    return [{"name": e.name, "what": e.title, "family": e.family, "modality": e.kind, "paper": e.paper,
+             "citation": e.citation} for e in entries]
 
 
 def show(

@@ -7,7 +7,8 @@ from interp.hooks.vocabulary import KINDS, Kind
 from interp.results.errors import BadInput
 
 _NAME = re.compile(
-    r"^(?:(?P<stream>encoder|backbone|decoder|token|context)\.)?(?:(?P<group>blocks|stage)\.(?P<depth>\d+)\.)?(?P<kind>.+)$"
+    r"^(?:(?P<stream>encoder|backbone|decoder|token|context|node|edge)\.)?"
+    r"(?:(?P<group>blocks|stage)\.(?P<depth>\d+)\.)?(?P<kind>.+)$"
 )
 
 

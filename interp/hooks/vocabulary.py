@@ -203,3 +203,15 @@ KINDS |= {
                                ("pattern", f"their softmax: attention within every {axis}"))
     },
 }
+
+# Series as tokens.
+KINDS |= {
+    "instance.hook_mean": _kind("batch pos one", "mean of a series over its steps; taken off, and put back at the end"),
+    "instance.hook_scale": _kind("batch pos one", "deviation of a series over its steps: divided by, and put back"),
+}
+
+# Graphs: pairs of nodes have a stream of their own.
+KINDS |= {
+    "attn.hook_edge": _kind("batch head query key d_head", "what an edge multiplies the product of query and key with"),
+    "attn.hook_product": _kind("batch head query key d_head", "query times key times edge, before its sum, the score"),
+}

@@ -49,7 +49,8 @@ _CONFIGS = {
     "reverse": _config(8, 3, 8, 2),
     "hist": _config(8, 1, 8, 4, steps=2_000),
     "double_hist": _config(8, 3, 4, 2),
-    "sort": _config(8, 1, 8, 4),
+    # sums of counts decide it: 4 + 4 heads reached 97.7 %, see the README beside the shipped one
+    "sort": Config(cardinality=8, n_layers=1, cat_heads=2, num_heads=8, cat_mlps=1, num_mlps=1, steps=7_750),
     "most_freq": _config(8, 3, 8, 4),
     "dyck1": _config(16, 3, 8, 2),
     "dyck2": _config(16, 3, 4, 4),

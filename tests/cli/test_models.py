@@ -93,3 +93,24 @@ def test_runs_of_a_place_without_any(tmp_path, monkeypatch):
     assert json.loads(interp("runs", "--json").stdout) == {"folder": "runs", "runs": []}
     missing = interp("runs", "elsewhere")
     assert missing.exit_code == 1 and "elsewhere is not a folder" in missing.stderr
+
+
+def _names(*options: str) -> set[str]:
+    found = json.loads(interp("models", *options, "--json").stdout)
+    assert set(found) == {"architecture"}
+    return {row["name"] for row in found["architecture"]}
+
+
+def test_architectures_are_chosen_by_what_they_are():
+    assert _names("--paper", "62") == {"mamba"}
+    assert "mamba" in _names("--family", "ssm") and "gpt" not in _names("--family", "ssm")
+    assert {"gla", "mamba"} <= _names("--pattern", "implicit") and "gpt" not in _names("--pattern", "implicit")
+    assert "sigmoid-attention" in _names("--pattern", "unnormalised")
+    assert _names("--pattern", "softmax", "--modality", "encoder") < _names("--modality", "encoder")
+    assert "gpt" in _names("--stream") and "gpt" not in _names("--no-stream")
+
+
+def test_a_choice_that_nothing_fits_names_what_there_is():
+    result = interp("models", "--family", "ssmm")
+    assert result.exit_code == 1 and 'Did you mean "ssm"?' in result.stderr
+    assert "187" in interp("models", "--paper", "1000").stderr

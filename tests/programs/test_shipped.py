@@ -14,7 +14,7 @@ from interp.programs.trained_files import METRICS, PROGRAM, load_trained
 from interp.tasks.sequences import dataset
 
 SHIPPED = sorted(path.parent for path in (Path(interp.garden.__file__).parent / "programs").glob(f"*/{PROGRAM}"))
-LEAST = {"hist": 0.995, "sort": 0.97, "induction": 1.0}
+LEAST = {"hist": 0.995, "sort": 0.99, "induction": 1.0}
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
