@@ -23,6 +23,7 @@ def table() -> str:
         c, scores = record["config"], record["scores"]
         size = (f"{c['n_layers']} layers, {c['cat_heads']}+{c['num_heads']} heads, "
                 f"{c['cat_mlps']}+{c['num_mlps']} MLPs, {c['cardinality']} values")
+        size += "" if c.get("published") else ", unit start"
         main = scores.get("f1") or scores["accuracy"]
         what = " (F1 of spans)" if "f1" in scores else ""
         whole = _percent(scores["whole"]) if "whole" in scores else ""

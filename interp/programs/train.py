@@ -19,6 +19,7 @@ from interp.programs.configs import Config, config
 from interp.programs.discretise import discretise
 from interp.programs.gumbel import Choice
 from interp.programs.hooked import build_program_model
+from interp.programs.initial import published
 from interp.programs.model import TransformerProgramModel
 from interp.programs.program import Program
 from interp.results.errors import BadInput
@@ -83,6 +84,7 @@ def train(
     data = data or dataset(task)
     folder = None if out is None else Path(out)
     model = build_program_model(settings.sizes(data), seed)
+    model = published(model, seed) if settings.published else model
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.rate)
     identity = _identity(data, settings, seed)
     start = resume_state(folder, model, optimiser, identity)
