@@ -66,6 +66,6 @@ def of_prompt(value: torch.Tensor, b: int, batch: int) -> torch.Tensor:
 
 def close(got: torch.Tensor, wanted: torch.Tensor, tolerance: float, scale: float = 0.0) -> None:
     """Within `tolerance` of the largest value there (or of `scale`, where that is larger)."""
-    size = max(float(wanted.abs().max()), scale)
+    size = max(float(wanted.detach().abs().max()), scale)
     worst = (got.double() - wanted.double()).abs().reshape(len(wanted), -1).amax(1)
     assert float(worst.max()) <= tolerance * size, f"row {int(worst.argmax())}: {float(worst.max()):.3g} of {size:.3g}"
