@@ -64,7 +64,6 @@ def train(
     is given again.
     """
     from interp.commands.opened import RUNS
-    from interp.programs.train import predict
     from interp.programs.train import train as make
     from interp.programs.trained_files import METRICS, save_trained
     from interp.results.errors import BadInput
@@ -73,10 +72,7 @@ def train(
     if (folder / METRICS).exists():
         raise BadInput(f"{folder} holds a trained program already: choose another folder with --out")
     trained = make(task, seed=seed, out=folder, **_changes(change or [], steps))
-    program, test = trained.program, trained.data.test
-    mask = test.mask.numpy()
-    same = program.predict((test.tokens * test.mask).numpy(), mask) == predict(trained.model, test).numpy()
-    differ = int((~same if trained.data.pooled else ~same & mask).reshape(len(test), -1).any(1).sum())
+    differ = trained.disagreements()
     save_trained(trained, folder)
     if as_json:
         print_json(trained.record() | {"folder": str(folder), "program_differs_from_model": differ})
@@ -84,7 +80,7 @@ def train(
     stdout().print(f"[bold]{task}[/], seed {seed}, {trained.config.steps} steps")
     for name, score in trained.scores.items():
         stdout().print(f"  {name}: {score}", markup=False, soft_wrap=True)
-    stdout().print(f"  program and model answer differently on {differ} of {len(test)} held-out sequences")
+    stdout().print(f"  program and model answer differently on {differ} of {len(trained.data.test)} held-out sequences")
     stdout().print(f"written to {folder}; read it with: interp programs show {folder}", soft_wrap=True)
 
 

@@ -20,11 +20,10 @@ from interp.hooks.model import HookedModel
 from interp.results.errors import BadInput
 from interp.results.files import atomic_write
 from interp.results.progress import progress
-from interp.results.training_state import CHECKPOINT, resume_state, save_state
+from interp.results.training_state import CHECKPOINT, STRIDE, resume_state, save_state
 
 CHECKPOINT_EVERY = 250
 _LAST_RATE = 0.02  # of the peak, at the end of the cosine
-_STRIDE = 1_000_003  # seeds of neighbouring runs must not share their batches
 
 
 def train(
@@ -64,7 +63,7 @@ def fit(recipe: Recipe, *, seed: int, device: str = "cpu", folder: Path | None =
 
 
 def _step(model: HookedModel, optimiser, recipe: Recipe, seed: int, step: int, device: str) -> None:
-    batch = recipe.data(recipe.batch, torch.Generator().manual_seed(seed * _STRIDE + step))
+    batch = recipe.data(recipe.batch, torch.Generator().manual_seed(seed * STRIDE + step))
     for group in optimiser.param_groups:
         group["lr"] = recipe.rate * schedule(step, recipe)
     logits = model.module(batch.tokens.to(device))

@@ -4,14 +4,14 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-from interp.programs.program import NOWHERE, Categorical, ClosestHead, CountingHead, Lookup, Numerical, Variable
+from interp.programs.program import NOWHERE, Categorical, Head, Lookup, Numerical, Variable
 from interp.programs.python_text import INDENT, bracketed, is_counted, is_whole, value
 
 Body = Callable[[int], list[str]]
 """Lines that end in a return or raise, for an indentation depth."""
 
 
-def predicate_lines(head: ClosestHead | CountingHead, query: Categorical, key: Categorical, name: str) -> list[str]:
+def predicate_lines(head: Head, query: Categorical, key: Categorical, name: str) -> list[str]:
     """Body of the function from a query value, called `name`, to the key value that is looked for."""
     step = _shift(head, query, key)
     outcomes = []
@@ -97,7 +97,7 @@ def _test(name: str, kind: Variable, indices: list[int], depth: int) -> list[str
     return bracketed(f"if {name} in {{", [value(kind, i) for i in indices], "}:", depth)
 
 
-def _shift(head: ClosestHead | CountingHead, query: Categorical, key: Categorical) -> int | None:
+def _shift(head: Head, query: Categorical, key: Categorical) -> int | None:
     """The difference key - query that most rows have, where saying it is shorter than listing them."""
     rows = [(i, wanted) for i, wanted in enumerate(head.predicate.tolist()) if wanted != NOWHERE]
     steps = [wanted - i for i, wanted in rows]

@@ -3,16 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from interp.programs.program import (
-    NOWHERE,
-    Categorical,
-    ClosestHead,
-    CountingHead,
-    Embedding,
-    Lookup,
-    Positions,
-    Program,
-)
+from interp.programs.program import NOWHERE, Categorical, ClosestHead, Embedding, Head, Lookup, Positions, Program
 from interp.results.errors import BadInput, nearest
 
 
@@ -40,7 +31,7 @@ def values(program: Program, ids: Int[np.ndarray, "batch pos"], mask=None) -> di
             value = step.codes[ids]
         elif isinstance(step, Positions):
             value = np.broadcast_to(np.arange(n), (batch, n))
-        elif isinstance(step, ClosestHead | CountingHead):
+        elif isinstance(step, Head):
             match = matches(step, found) & seen
             if isinstance(step, ClosestHead):
                 value = np.take_along_axis(found[step.value], closest(match, order), axis=1)
@@ -54,7 +45,7 @@ def values(program: Program, ids: Int[np.ndarray, "batch pos"], mask=None) -> di
     return found
 
 
-def matches(head: ClosestHead | CountingHead, found: dict[str, np.ndarray]) -> Bool[np.ndarray, "batch query key"]:
+def matches(head: Head, found: dict[str, np.ndarray]) -> Bool[np.ndarray, "batch query key"]:
     """Where the key has the value that the predicate asks for."""
     return head.predicate[found[head.query]][:, :, None] == found[head.key][:, None, :]
 

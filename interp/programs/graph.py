@@ -5,7 +5,7 @@ from collections import defaultdict
 import networkx as nx
 import plotly.graph_objects as go
 
-from interp.programs.program import ClosestHead, CountingHead, Lookup, Operator, Program
+from interp.programs.program import Head, Lookup, Operator, Program
 from interp.results.plots import DASHES, LINES, label_text, styled
 
 ANSWER = "(answer)"
@@ -93,7 +93,7 @@ def _columns(program: Program, graph: nx.DiGraph) -> list[list[str]]:
     """Names by column, each sorted by the mean height of what it reads, so that fewer lines cross."""
     columns = [[step.out.name for step in program.inputs]]
     for layer in program.layers:
-        heads = [step.out.name for step in layer if isinstance(step, ClosestHead | CountingHead)]
+        heads = [step.out.name for step in layer if isinstance(step, Head)]
         columns += [heads, [step.out.name for step in layer if isinstance(step, Lookup)]]
     columns = [column for column in columns if column] + [[ANSWER]]
     heights: dict[str, float] = defaultdict(float)

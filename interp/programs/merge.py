@@ -9,8 +9,8 @@ from interp.programs.program import (
     NOWHERE,
     Categorical,
     ClosestHead,
-    CountingHead,
     Embedding,
+    Head,
     Input,
     Lookup,
     Operator,
@@ -86,7 +86,7 @@ def _fewer(step: Input | Operator, kept: dict[str, np.ndarray]) -> Input | Opera
     if isinstance(step, Embedding):
         # a word that cannot stand anywhere (`end` where there is one position) has to have some code
         return replace(step, codes=np.maximum(_places(kept[name], step.codes.max())[step.codes], 0))
-    if isinstance(step, ClosestHead | CountingHead):
+    if isinstance(step, Head):
         asked = step.predicate[kept[step.query]]
         return replace(step, predicate=_places(kept[step.key], asked.max())[asked])
     if isinstance(step, Lookup):

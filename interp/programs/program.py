@@ -76,37 +76,37 @@ class Ones:
 
 
 @dataclass(frozen=True, eq=False)
-class ClosestHead:
-    """Categorical attention: copies `value` from the closest position whose `key` is `predicate[query]`.
+class Head:
+    """Attention: of the positions whose `key` is `predicate[query]`, something is done with `value`.
+
+    predicate [size of query]: an index of `key`, or NOWHERE.
+    """
+
+    out: Variable
+    query: str
+    key: str
+    value: str
+    predicate: np.ndarray
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.query, self.key, self.value
+
+
+class ClosestHead(Head):
+    """Categorical attention: copies `value` from the closest position that matches.
 
     Closest: any other position before the query's own; of two as near the left one; position 0 where nothing
-    matches. Causal programs look left only. predicate [size of query]: an index of `key`, or NOWHERE.
+    matches. Causal programs look left only.
     """
 
     out: Categorical
-    query: str
-    key: str
-    value: str
-    predicate: np.ndarray
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return self.query, self.key, self.value
 
 
-@dataclass(frozen=True, eq=False)
-class CountingHead:
-    """Numerical attention: the sum of `value` over all positions whose `key` is `predicate[query]`; 0 without any."""
+class CountingHead(Head):
+    """Numerical attention: the sum of `value` over all positions that match; 0 without any."""
 
     out: Numerical
-    query: str
-    key: str
-    value: str
-    predicate: np.ndarray
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return self.query, self.key, self.value
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ class Lookup:
 
 
 Input = Embedding | Positions | Ones
-Operator = ClosestHead | CountingHead | Lookup
+Operator = Head | Lookup
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from interp.programs.program import (
     ClosestHead,
     CountingHead,
     Embedding,
+    Head,
     Input,
     Lookup,
     Numerical,
@@ -66,7 +67,7 @@ def _check_step(program: Program, step: Input | Operator, known: Mapping[str, Va
         _table(step.codes, (len(program.vocab),), step.out.size, f"the codes of {name}")
     elif isinstance(step, Positions) and step.out.size != program.n_ctx:
         raise BadInput(f"{name!r} has {step.out.size} values and the program {program.n_ctx} positions")
-    elif isinstance(step, ClosestHead | CountingHead):
+    elif isinstance(step, Head):
         query, key, value = (known[read] for read in step.reads)
         if not isinstance(query, Categorical) or not isinstance(key, Categorical):
             raise BadInput(f"{name!r} compares {step.query!r} with {step.key!r}: both must be categorical")

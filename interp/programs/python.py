@@ -5,6 +5,7 @@ from interp.programs.program import (
     ClosestHead,
     CountingHead,
     Embedding,
+    Head,
     Input,
     Lookup,
     Operator,
@@ -86,7 +87,7 @@ class _Emitter:
 
     def _head(self, cache: bool) -> str:
         p = self.program
-        heads = sum(isinstance(step, ClosestHead | CountingHead) for step in p.operators)
+        heads = sum(isinstance(step, Head) for step in p.operators)
         counts = (len(p.layers), "layer"), (heads, "head"), (len(list(p.operators)) - heads, "lookup")
         size = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counts)
         room = p.n_ctx - (p.begin is not None) - (p.end is not None)

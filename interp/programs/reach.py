@@ -14,6 +14,7 @@ from interp.programs.program import (
     ClosestHead,
     CountingHead,
     Embedding,
+    Head,
     Input,
     Lookup,
     Operator,
@@ -81,7 +82,7 @@ def _words(program: Program, here: int, framed: bool) -> Bool[np.ndarray, " word
 
 
 def match(
-    head: ClosestHead | CountingHead, query: int, here: int, found: Sets
+    head: Head, query: int, here: int, found: Sets
 ) -> tuple[Bool[np.ndarray, " pos"], Bool[np.ndarray, " pos"]]:
     """Positions whose key may be the one that a query value at `here` looks for, and those whose key surely is."""
     wanted = head.predicate[query]

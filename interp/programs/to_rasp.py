@@ -8,8 +8,8 @@ from interp.programs.program import (
     NOWHERE,
     Categorical,
     ClosestHead,
-    CountingHead,
     Embedding,
+    Head,
     Lookup,
     Operator,
     Positions,
@@ -61,7 +61,7 @@ class _Rasp:
                 node, held = self._embedding(step)
             elif isinstance(step, Positions):
                 node, held = indices, tuple(range(step.out.size))
-            elif isinstance(step, ClosestHead | CountingHead | Lookup):
+            elif isinstance(step, Head | Lookup):
                 node, held = self._operator(step)
             else:
                 node, held = numerical(constant(1)), tuple(range(step.out.size))

@@ -7,6 +7,7 @@ a training that was killed continues as if it had not been.
 import json
 import time
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,11 @@ from interp.programs.program import Program
 from interp.results.errors import BadInput
 from interp.results.estimate import Estimate
 from interp.results.progress import progress
-from interp.results.training_state import resume_state, save_state
+from interp.results.training_state import STRIDE, resume_state, save_state
 from interp.tasks.sequences import IGNORE, Dataset, Examples, dataset
 
 CHECKPOINT_EVERY = 250
 _PROVENANCE = ("task", "sizes", "data_seed", "seed", "config")
-_STRIDE = 1_000_003  # seeds of neighbouring runs must not share their batches
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Trained:
     sampled: float | None = None
     seconds: float = 0.0
 
-    @property
+    @cached_property
     def program(self) -> Program:
         """The model as a program, with the words and labels of its task."""
         data = self.data
@@ -57,6 +57,13 @@ class Trained:
             self.model, name=data.name, vocab=data.vocab[:-1], labels=data.labels, begin=data.begin, end=data.end,
             unknown=data.unknown, provenance={key: self.record()[key] for key in _PROVENANCE},
         )
+
+    def disagreements(self) -> int:
+        """On how many test sequences model and program answer differently: 0 is right."""
+        test = self.data.test
+        mask = test.mask.numpy()
+        same = self.program.predict((test.tokens * test.mask).numpy(), mask) == predict(self.model, test).numpy()
+        return int((~same if self.data.pooled else ~same & mask).reshape(len(test), -1).any(1).sum())
 
     def record(self) -> dict[str, Any]:
         """What `metrics.json` holds: the recipe and its scores."""
@@ -112,7 +119,7 @@ def step_once(
     step: int,
 ) -> None:
     """One step of Adam; what it draws depends on (seed, step)."""
-    generator = Generator().manual_seed(seed * _STRIDE + step)
+    generator = Generator().manual_seed(seed * STRIDE + step)
     rows = batch_rows(len(examples), settings.batch, seed, step)
     mode = "straight" if settings.straight else "soft"
     model.choice = Choice(mode, temperature(step, settings), generator)
@@ -126,7 +133,7 @@ def batch_rows(n: int, batch: int, seed: int, step: int) -> Int[Tensor, " batch"
     """Rows of a step: epochs are permutations, cut into batches, without what is left over at the end."""
     batch = min(batch, n)
     epoch, place = divmod(step, n // batch)
-    order = torch.randperm(n, generator=Generator().manual_seed(seed * _STRIDE - 1 - epoch))
+    order = torch.randperm(n, generator=Generator().manual_seed(seed * STRIDE - 1 - epoch))
     return order[place * batch : (place + 1) * batch]
 
 
@@ -147,7 +154,7 @@ def predict(model: TransformerProgramModel, examples: Examples, batch: int = 512
 def sampled_accuracy(trained: Trained) -> float:
     """Accuracy on the test part with choices drawn at the last temperature, as in the last step of training."""
     model, examples = trained.model, trained.data.test
-    model.choice = Choice("soft", trained.config.cold, Generator().manual_seed(trained.seed * _STRIDE + 1))
+    model.choice = Choice("soft", trained.config.cold, Generator().manual_seed(trained.seed * STRIDE + 1))
     model.train()
     try:
         predicted = predict(model, examples)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 CHECKPOINT = "checkpoint.safetensors"
+STRIDE = 1_000_003  # between the seeds of steps of neighbouring runs, which must not share their batches
 
 
 def save_state(

@@ -4,16 +4,7 @@ Friedman, Wettig & Chen 2023, arXiv 2306.01128, section 3: a head copies from th
 the query's own; of two as near the left one; its own only where nothing else matches; position 0 where nothing does.
 """
 
-from interp.programs.program import (
-    NOWHERE,
-    Categorical,
-    ClosestHead,
-    CountingHead,
-    Embedding,
-    Ones,
-    Positions,
-    Program,
-)
+from interp.programs.program import NOWHERE, Categorical, ClosestHead, Embedding, Head, Ones, Positions, Program
 
 
 def read_from(matching: list[bool], here: int, causal: bool) -> int:
@@ -40,7 +31,7 @@ def variables(program: Program, words: list[str]) -> dict[str, list]:
                 column.append(step.out.symbols[here])
             elif isinstance(step, Ones):
                 column.append(1)
-            elif isinstance(step, ClosestHead | CountingHead):
+            elif isinstance(step, Head):
                 wanted = step.predicate[kinds[step.query].symbols.index(found[step.query][here])]
                 symbol = None if wanted == NOWHERE else kinds[step.key].symbols[wanted]
                 matching = [key == symbol for key in found[step.key]]

@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from interp.programs.evaluate import closeness, matches, values
 from interp.programs.inputs import Tokens, same_length
-from interp.programs.program import NOWHERE, Categorical, ClosestHead, CountingHead, Lookup, Program, Variable
+from interp.programs.program import NOWHERE, Categorical, ClosestHead, Head, Lookup, Program, Variable
 from interp.programs.reach import Sets, pairs, reachable
 
 Use = tuple[str, str]
@@ -123,5 +123,5 @@ def _label(program: Program, use: Use, index: int) -> tuple[str, str] | None:
     return f"{use[0]} = {shown(step.out, index)}", "score row"
 
 
-def _without(step: ClosestHead | CountingHead) -> str:
+def _without(step: Head) -> str:
     return "read position 0" if isinstance(step, ClosestHead) else "0"

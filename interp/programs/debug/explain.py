@@ -8,17 +8,7 @@ import numpy as np
 from interp.programs.debug.coverage import shown
 from interp.programs.evaluate import answers, closeness, closest, encode, matches, scores, values
 from interp.programs.inputs import Tokens
-from interp.programs.program import (
-    NOWHERE,
-    ClosestHead,
-    CountingHead,
-    Embedding,
-    Input,
-    Lookup,
-    Ones,
-    Operator,
-    Program,
-)
+from interp.programs.program import NOWHERE, CountingHead, Embedding, Head, Input, Lookup, Ones, Operator, Program
 from interp.results.errors import BadInput
 
 
@@ -118,7 +108,7 @@ class _Tracer:
         """What made the value, and the (variable, position) pairs it was made from."""
         if isinstance(step, Lookup):
             return f"table entry of {' and '.join(dict.fromkeys(step.reads))}", [(read, pos) for read in step.reads]
-        if not isinstance(step, ClosestHead | CountingHead):
+        if not isinstance(step, Head):
             return "the word" if isinstance(step, Embedding) else "input", []
         match = (matches(step, self.found) & (self.order > 0))[0, pos]
         row, query = self._row(step, pos), (step.query, pos)
@@ -132,7 +122,7 @@ class _Tracer:
         source = int(closest(match, self.order[pos]))
         return f"{row}; the closest is position {source}", [query, (step.key, source), (step.value, source)]
 
-    def _row(self, step: ClosestHead | CountingHead, pos: int) -> str:
+    def _row(self, step: Head, pos: int) -> str:
         kinds, query = self.program.variables, self.found[step.query][0, pos]
         wanted = step.predicate[query]
         looked_for = "nothing" if wanted == NOWHERE else f"{step.key} = {shown(kinds[step.key], wanted)}"
