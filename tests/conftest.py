@@ -33,3 +33,11 @@ def _seeded():
     """Tests that forget a seed still repeat; the package itself never seeds globally."""
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (for libraries that draw from it)
+
+
+def pytest_collection_modifyitems(items):
+    """A set in `parametrize` gives every xdist worker another order, and the run dies before its first test."""
+    for item in items:
+        for mark in item.iter_markers("parametrize"):
+            if len(mark.args) > 1 and isinstance(mark.args[1], (set, frozenset)):
+                raise pytest.UsageError(f"{item.nodeid}: parametrize() was given a set; sort it, its order is random")
