@@ -87,7 +87,7 @@ def bound_coverage(exact: np.ndarray, linear: dict[str, np.ndarray], trials: int
     """Share of trials in which the number of missed larger effects is within the stated bound; budget: a fifth."""
     budget, size = max(8, len(exact) // 5), np.abs(exact)
     sample = max(4, budget // 4)
-    short = shortlist(linear, budget - sample)
+    short = shortlist([*linear.values()], budget - sample)
     rest = np.setdiff1d(np.arange(len(exact)), short)
     held, mass = 0, []
     for trial in range(trials):

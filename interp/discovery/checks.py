@@ -6,32 +6,26 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from interp.discovery.nodes import source
-from interp.discovery.runs import Circuits
-from interp.effects import effects
-from interp.hooks import Counterfactual, HookedModel
-from interp.results import Node, bootstrap_mean
+from interp.discovery.runs import Cut, Piece
+from interp.results import bootstrap_mean
 
 
-def both_directions(model: HookedModel, part, leading: Sequence[Node], circuits: Circuits) -> pd.DataFrame:
-    """Leading nodes, one row each: what removing the node costs and what restoring it alone brings back.
+def both_directions(circuits: Cut, leading: Sequence[Piece], part) -> pd.DataFrame:
+    """Leading nodes or edges, one row each: what removing it costs and what restoring it alone brings back.
 
     `noising` is m(clean) - m(clean, node from corrupt), `denoising` is m(corrupt, node from clean) - m(corrupt), both
     in the metric's unit with cluster-bootstrap intervals.
     """
     noising = circuits.full - circuits.remove([[n] for n in leading])
-    restored = effects(
-        model, part.corrupt, [source(n) for n in leading], part.metric, baseline=Counterfactual(part.clean)
-    )
     rows = []
-    for node, down, up in zip(leading, noising, -restored.values.double().numpy()):
+    for node, down, up in zip(leading, noising, circuits.restored(leading)):
         a, b = bootstrap_mean(down, part.clusters), bootstrap_mean(up, part.clusters)
         rows.append({"node": node.label, "noising": a.value, "noising_low": a.low, "noising_high": a.high,
                      "denoising": b.value, "denoising_low": b.low, "denoising_high": b.high})
     return pd.DataFrame(rows)
 
 
-def grouped_removal(circuits: Circuits, leading: Sequence[Node], part) -> pd.DataFrame:
+def grouped_removal(circuits: Cut, leading: Sequence[Piece], part) -> pd.DataFrame:
     """Removing the first 1, 2, ... leading nodes together against the sum of their single effects."""
     single = circuits.full - circuits.remove([[n] for n in leading])
     grouped = circuits.full - circuits.remove([leading[: k + 1] for k in range(len(leading))])
@@ -43,7 +37,7 @@ def grouped_removal(circuits: Circuits, leading: Sequence[Node], part) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def pair_interactions(circuits: Circuits, leading: Sequence[Node], part) -> pd.DataFrame:
+def pair_interactions(circuits: Cut, leading: Sequence[Piece], part) -> pd.DataFrame:
     """e_ab - e_a - e_b for every pair: positive where one backs the other up, negative where both are needed."""
     single = dict(zip(leading, circuits.full - circuits.remove([[n] for n in leading])))
     pairs = list(itertools.combinations(leading, 2))
@@ -58,7 +52,7 @@ def pair_interactions(circuits: Circuits, leading: Sequence[Node], part) -> pd.D
     return frame.iloc[np.argsort(-frame["interaction"].abs().to_numpy())].reset_index(drop=True)
 
 
-def completeness(circuits: Circuits, members: Sequence[Node], *, draws: int, greedy: int, seed: int) -> dict:
+def completeness(circuits: Cut, members: Sequence[Piece], *, draws: int, greedy: int, seed: int) -> dict:
     """|m(C without K) - m(M without K)| over random and greedily chosen K within C: {"mean", "largest", "worst"}.
 
     Paper: Wang 2022 (2211.00593), section 4; K greedy adds the node that widens the gap most.
@@ -68,7 +62,7 @@ def completeness(circuits: Circuits, members: Sequence[Node], *, draws: int, gre
     sets = [[n for n in members if generator.random() < 0.5] for _ in range(draws)]
     gaps = _gaps(circuits, members, sets)
     worst, widest = sets[int(np.argmax(gaps))] if len(gaps) else [], float(np.max(gaps, initial=0.0))
-    chosen: list[Node] = []
+    chosen: list[Piece] = []
     for _ in range(min(greedy, len(members))):
         options = [[*chosen, n] for n in members if n not in chosen]
         found = _gaps(circuits, members, options)
@@ -79,13 +73,13 @@ def completeness(circuits: Circuits, members: Sequence[Node], *, draws: int, gre
             "worst": [n.label for n in worst], "random_sets": draws, "greedy_steps": min(greedy, len(members))}
 
 
-def _gaps(circuits: Circuits, members, sets) -> np.ndarray:
+def _gaps(circuits: Cut, members, sets) -> np.ndarray:
     cut = circuits.keep([[n for n in members if n not in k] for k in sets])
     whole = circuits.remove(sets)
     return np.abs(cut.mean(1) - whole.mean(1))
 
 
-def minimality(circuits: Circuits, members: Sequence[Node], random_gaps: np.ndarray) -> pd.DataFrame:
+def minimality(circuits: Cut, members: Sequence[Piece], random_gaps: np.ndarray) -> pd.DataFrame:
     """What each member adds, |m(C) - m(C without v)|, and the share of random nodes added to random circuits that add
     as much (its p-value). Paper: Shi 2024 (2410.13032), minimality test."""
     members = list(members)

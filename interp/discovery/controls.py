@@ -4,13 +4,15 @@ from collections import defaultdict
 
 import numpy as np
 
+from interp.discovery.runs import Piece
 from interp.results import Node
 
 TRIES = 20  # attempts per wanted circuit before the supply of distinct ones counts as exhausted
 
 
-def matched_circuits(circuit: list[Node], universe: list[Node], draws: int, seed: int) -> list[list[Node]]:
-    """Distinct random circuits with as many nodes of each site as `circuit` has (so: the same depths and kinds).
+def matched_circuits(circuit: list[Piece], universe: list[Piece], draws: int, seed: int) -> list[list[Piece]]:
+    """Distinct random circuits with as many nodes of each site as `circuit` has (so: the same depths and kinds), or as
+    many edges into each site.
 
     Where a site has one node only (an MLP), it is exchanged with those of its kind at any depth. Fewer than `draws`
     where no more exist; never the circuit itself.
@@ -22,14 +24,14 @@ def matched_circuits(circuit: list[Node], universe: list[Node], draws: int, seed
     return _distinct(circuit, [(pools[pool], count) for pool, count in wanted.items()], draws, seed)
 
 
-def same_size_circuits(circuit: list[Node], universe: list[Node], draws: int, seed: int) -> list[list[Node]]:
-    """Distinct random circuits of the same number of nodes, wherever they are; never the circuit itself."""
+def same_size_circuits(circuit: list[Piece], universe: list[Piece], draws: int, seed: int) -> list[list[Piece]]:
+    """Distinct random circuits of the same number of pieces, wherever they are; never the circuit itself."""
     return _distinct(circuit, [(universe, len(circuit))], draws, seed)
 
 
-def _distinct(circuit, parts: list[tuple[list[Node], int]], draws: int, seed: int) -> list[list[Node]]:
+def _distinct(circuit, parts: list[tuple[list[Piece], int]], draws: int, seed: int) -> list[list[Piece]]:
     generator = np.random.default_rng(seed)
-    found: dict[frozenset[Node], list[Node]] = {}
+    found: dict[frozenset[Piece], list[Piece]] = {}
     for _ in range(TRIES * draws):
         if len(found) == draws:
             break
@@ -39,20 +41,25 @@ def _distinct(circuit, parts: list[tuple[list[Node], int]], draws: int, seed: in
     return list(found.values())
 
 
-def _kind(node: Node) -> str:
-    return node.site.rsplit("blocks.", 1)[-1].split(".", 1)[-1]
+def _site(piece: Piece) -> str:
+    """The site of a node; the site and role that an edge leads to."""
+    return piece.site if isinstance(piece, Node) else f"{piece.target.site} {piece.role}"
 
 
-def _pools(universe: list[Node]) -> dict[str, list[Node]]:
-    """Nodes by site; sites with a single node are pooled by kind."""
-    by_site: dict[str, list[Node]] = defaultdict(list)
-    for node in universe:
-        by_site[node.site].append(node)
-    pools: dict[str, list[Node]] = defaultdict(list)
+def _kind(piece: Piece) -> str:
+    return _site(piece).rsplit("blocks.", 1)[-1].split(".", 1)[-1]
+
+
+def _pools(universe: list[Piece]) -> dict[str, list[Piece]]:
+    """Pieces by site; sites with a single one are pooled by kind."""
+    by_site: dict[str, list[Piece]] = defaultdict(list)
+    for piece in universe:
+        by_site[_site(piece)].append(piece)
+    pools: dict[str, list[Piece]] = defaultdict(list)
     for site, members in by_site.items():
         pools[site if len(members) > 1 else _kind(members[0])] += members
     return pools
 
 
-def _pool_of(node: Node, pools: dict[str, list[Node]]) -> str:
-    return node.site if node.site in pools else _kind(node)
+def _pool_of(piece: Piece, pools: dict[str, list[Piece]]) -> str:
+    return _site(piece) if _site(piece) in pools else _kind(piece)

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from interp.discovery.runs import Circuits, sizes
-from interp.results import BadInput, Node, bootstrap_ratio
+from interp.discovery.runs import Cut, Piece, sizes
+from interp.results import BadInput, bootstrap_ratio
 
 # Sizes, as shares of all nodes, of the Mechanistic Interpretability Benchmark (Mueller 2025, 2504.13151)
 MIB_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -18,7 +18,7 @@ def faithfulness(cut: np.ndarray, empty: np.ndarray, full: np.ndarray, clusters,
     return bootstrap_ratio(cut - empty, full - empty, clusters, seed=seed)
 
 
-def faithfulness_curve(circuits: Circuits, ranking, part) -> pd.DataFrame:
+def faithfulness_curve(circuits: Cut, ranking, part) -> pd.DataFrame:
     """One row a size k of the prefix of `ranking`: k, faithfulness, low, high, metric."""
     grid = sizes(len(ranking))
     values = circuits.keep([ranking[:k] for k in grid])
@@ -40,10 +40,11 @@ def smallest_within(curve: pd.DataFrame, within: tuple[float, float]) -> int:
     return int(curve["k"].iloc[min(row, len(curve) - 1)])
 
 
-def mib_integrals(circuits: Circuits, scores: dict[Node, float]) -> dict[str, float]:
-    """CPR (area under faithfulness, nodes by signed score) and CMD (area of |1 - F|, nodes by |score|) on MIB's grid.
+def mib_integrals(circuits: Cut, scores: dict[Piece, float]) -> dict[str, float]:
+    """CPR (area under faithfulness, pieces by signed score) and CMD (area of |1 - F|, by |score|) on MIB's grid.
 
-    Both integrate over the share of nodes kept from 0.001 to 1, by trapezoids. Paper: Mueller 2025 (2504.13151).
+    Both integrate over the share of nodes (or edges) kept from 0.001 to 1, by trapezoids.
+    Paper: Mueller 2025 (2504.13151).
     """
     n = len(scores)
     counts = [max(1, round(share * n)) for share in MIB_SHARES]

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 
 from interp.discovery.auto import AUTO_EXACT, auto_scores
 from interp.discovery.curve import faithfulness, faithfulness_curve, smallest_within
+from interp.discovery.discover_edges import discover_edges
+from interp.discovery.edges import EDGE_EXACT
 from interp.discovery.iterated import iterated_scores
 from interp.discovery.nodes import nodes as all_nodes
 from interp.discovery.nodes import source
@@ -17,6 +20,7 @@ from interp.hooks import Counterfactual, HookedModel
 from interp.results import BadInput, Circuit, Node
 from interp.results.environment import peak_memory
 
+Level = Literal["nodes", "edges"]
 WITHIN = (0.8, 1.2)
 METHODS = {
     "auto": "exact up to the budget, else a shortlist confirmed exactly, with a bound on what was missed",
@@ -33,7 +37,8 @@ def discover(
     *,
     nodes: Sequence[Node] | None = None,
     positions: Sequence[int] | None = None,
-    budget: int = AUTO_EXACT,
+    level: Level = "nodes",
+    budget: int | None = None,
     within: tuple[float, float] = WITHIN,
     seed: int = 0,
     rows: int | None = None,
@@ -45,8 +50,15 @@ def discover(
     smallest C such that C and all larger prefixes of the ranking stay within `within` faithfulness on the `select`
     prompts. Nothing of the `test` prompts is looked at: that is what `evaluate` is for. Sources are put at the task's
     counterfactual. `provenance` keeps the ranking's cost, the curve and the bound of "auto".
+    With `level="edges"` it is edges (`interp.discovery.edges.EDGE_METHODS`) that are scored, kept and cut, and the
+    circuit's nodes are those that its edges touch. `budget` is how much "auto" scores exactly (nodes 512, edges 2048).
     Raises BadInput for an unknown method or too few prompts, before any long work.
     """
+    if level == "edges":
+        return _among_edges(model, task, method, nodes, positions, budget, within, seed, rows)
+    if level != "nodes":
+        raise BadInput(f"level is {level!r}; a circuit is found among 'nodes' or 'edges'")
+    budget = AUTO_EXACT if budget is None else budget
     if method not in METHODS:
         rule_set(method)  # raises with the nearest name
         raise BadInput(f"there is no method {method!r}")
@@ -60,14 +72,33 @@ def discover(
     whole = Circuit.from_scores(model.name, task.name, method, scores)
     curve = faithfulness_curve(select, whole.nodes, held)
     k = smallest_within(curve, within)
-    provenance = {
-        "seed": seed, "split": {name: int(len(index)) for name, index in task.split.items()},
-        "baseline": "counterfactual", "metric": type(task.metric).__name__, "unit": getattr(task.metric, "unit", ""),
-        "within": list(within), "universe": len(universe), "curve": curve.to_dict("list"),
-        "readings": {name: read(model).to_dict() for name, read in getattr(task, "readings", {}).items()},
-        "seconds": round(time.perf_counter() - start, 2), "memory": peak_memory(), **facts,
+    provenance = _provenance(model, task, within, seed, start) | {
+        "universe": len(universe), "curve": curve.to_dict("list"), **facts,
     }
     return Circuit.from_scores(model.name, task.name, method, scores, k, provenance=provenance)
+
+
+def _among_edges(model, task, method, nodes, positions, budget, within, seed, rows) -> Circuit:
+    if nodes is not None or positions is not None:
+        raise BadInput("edges are found among all nodes, at all positions; leave nodes and positions out")
+    start = time.perf_counter()
+    scores, edges, others, facts = discover_edges(
+        model, task, method, budget=EDGE_EXACT if budget is None else budget, within=within, seed=seed, rows=rows
+    )
+    return Circuit(
+        model.name, task.name, method, tuple(scores), scores, edges,
+        _provenance(model, task, within, seed, start) | facts, others,
+    )
+
+
+def _provenance(model, task, within, seed: int, start: float) -> dict:
+    return {
+        "seed": seed, "split": {name: int(len(index)) for name, index in task.split.items()},
+        "baseline": "counterfactual", "metric": type(task.metric).__name__, "unit": getattr(task.metric, "unit", ""),
+        "within": list(within),
+        "readings": {name: read(model).to_dict() for name, read in getattr(task, "readings", {}).items()},
+        "seconds": round(time.perf_counter() - start, 2), "memory": peak_memory(),
+    }
 
 
 def _scores(model, task, method, universe, budget, seed, rows, done):

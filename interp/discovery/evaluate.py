@@ -10,8 +10,10 @@ import pandas as pd
 from interp.discovery import checks
 from interp.discovery.controls import matched_circuits, same_size_circuits
 from interp.discovery.curve import faithfulness, faithfulness_curve, mib_integrals
+from interp.discovery.edge_runs import EdgeCircuits
 from interp.discovery.nodes import nodes as all_nodes
-from interp.discovery.runs import Circuits
+from interp.discovery.runs import Circuits, Cut
+from interp.discovery.truth import against_truth
 from interp.hooks import HookedModel
 from interp.results import BadInput, Circuit, Estimate, bootstrap_mean
 
@@ -103,21 +105,18 @@ def evaluate(
 ) -> Evaluation:
     """Faithfulness, necessity, completeness, minimality, MIB integrals and matched random circuits on held-out prompts.
 
-    The universe of removable nodes is the circuit's scored candidates. `truth` adds AUPRC, AUROC and F1 against a known
+    The universe of what can be removed is the circuit's scored candidates: nodes, or edges where it was found among
+    edges (`candidate_edges`). `truth` adds AUPRC, AUROC and F1 against a known
     circuit; `done` keeps finished runs, as in `effects`. Raises BadInput for a circuit of another model's sites, or
     where the model and its emptied version do not differ on this metric (their ratio has no meaning).
     """
     start = time.perf_counter()
-    # by name, so that a circuit read from a file draws the same random circuits as the one that was saved
-    universe = sorted(circuit.scores, key=lambda node: node.name) or all_nodes(model)
-    for node in universe:
-        model.site(node.site)
     held = task.part(part)
-    if not circuit.nodes:
+    if not circuit.nodes and not circuit.edges:
         raise BadInput("the circuit is empty: nothing to evaluate")
-    circuits = Circuits(model, held, universe, rows, done=done, name=part)
-    members = list(circuit.nodes)
-    ranking = sorted(universe, key=lambda n: (-abs(circuit.scores[n]), n not in members, n.name))
+    circuits, members, scores = _cut(model, circuit, held, rows, done, part)
+    universe, inside = circuits.universe, set(members)
+    ranking = sorted(universe, key=lambda n: (-abs(scores[n]), n not in inside, n.name))
     cut = circuits.keep([members])[0]
     found = faithfulness(cut, circuits.empty, circuits.full, held.clusters, seed)
     without = circuits.remove([members])[0]
@@ -137,8 +136,8 @@ def evaluate(
         curve=faithfulness_curve(circuits, ranking, held),
         controls=tuple(controls),
         completeness=checks.completeness(circuits, members, draws=10, greedy=3 if len(members) <= 40 else 0, seed=seed),
-        integrals=mib_integrals(circuits, circuit.scores),
-        directions=checks.both_directions(model, held, top, circuits),
+        integrals=mib_integrals(circuits, scores),
+        directions=checks.both_directions(circuits, top, held),
         grouped=checks.grouped_removal(circuits, top, held),
         pairs=checks.pair_interactions(circuits, top, held),
         minimal=checks.minimality(circuits, members[:40], _random_additions(circuits, drawn[:50], universe, seed)),
@@ -147,7 +146,22 @@ def evaluate(
     )
 
 
-def _control(kind: str, circuits: Circuits, drawn, scale: float, value: float) -> Control:
+def _cut(model: HookedModel, circuit: Circuit, held, rows, done, part: str) -> tuple[Cut, list, dict]:
+    """(the model cut down to sets of what the circuit is made of, its members best first, all scores)."""
+    if circuit.candidate_edges:
+        scored = [*circuit.edges, *circuit.candidate_edges]
+        scores = {edge._replace(score=None): edge.score for edge in scored}
+        edges = EdgeCircuits(model, held, rows=rows)
+        edges.graph.check(scores)
+        return edges, [edge._replace(score=None) for edge in circuit.edges], dict.fromkeys(edges.universe, 0.0) | scores
+    # by name, so that a circuit read from a file draws the same random circuits as the one that was saved
+    universe = sorted(circuit.scores, key=lambda node: node.name) or all_nodes(model)
+    for node in universe:
+        model.site(node.site)
+    return Circuits(model, held, universe, rows, done=done, name=part), list(circuit.nodes), circuit.scores
+
+
+def _control(kind: str, circuits: Cut, drawn, scale: float, value: float) -> Control:
     if not drawn:
         return Control(kind, np.zeros(0), 1.0)
     random = (circuits.keep(drawn).mean(1) - circuits.empty.mean()) / scale
@@ -155,7 +169,7 @@ def _control(kind: str, circuits: Circuits, drawn, scale: float, value: float) -
     return Control(kind, random, (1 + int(near.sum())) / (1 + len(random)))
 
 
-def _random_additions(circuits: Circuits, drawn, universe, seed: int) -> np.ndarray:
+def _random_additions(circuits: Cut, drawn, universe, seed: int) -> np.ndarray:
     """|m(R + v) - m(R)| for random circuits R and random nodes v outside them: what a useless node adds."""
     generator = np.random.default_rng(seed + 1)
     pairs = []
@@ -167,19 +181,3 @@ def _random_additions(circuits: Circuits, drawn, universe, seed: int) -> np.ndar
         return np.zeros(0)
     before, after = circuits.keep([p[0] for p in pairs]), circuits.keep([p[1] for p in pairs])
     return np.abs(after.mean(1) - before.mean(1))
-
-
-def against_truth(circuit: Circuit, truth: Circuit) -> dict[str, float]:
-    """Node AUPRC and AUROC over the full sweep of |score|, and F1 of the members, against a known circuit."""
-    from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
-
-    names = list(circuit.scores)
-    if unknown := [n.label for n in truth.nodes if n not in circuit.scores]:
-        raise BadInput(f"the truth names {unknown[0]}, which was not scored ({len(unknown)} such); score it too")
-    label = np.array([n in set(truth.nodes) for n in names])
-    if label.all() or not label.any():
-        raise BadInput("the truth contains all or none of the scored nodes; precision and recall need both kinds")
-    score = np.abs([circuit.scores[n] for n in names])
-    member = np.array([n in set(circuit.nodes) for n in names])
-    return {"AUPRC": float(average_precision_score(label, score)), "AUROC": float(roc_auc_score(label, score)),
-            "F1": float(f1_score(label, member))}

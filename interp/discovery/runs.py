@@ -1,6 +1,7 @@
 """Running a model with only a circuit intact: everything else at the task's counterfactual."""
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,7 +10,25 @@ from torch import Tensor
 from interp.discovery.nodes import source
 from interp.effects import effects
 from interp.hooks import Counterfactual, HookedModel
-from interp.results import Node
+from interp.results import Edge, Node
+
+Piece = Node | Edge
+
+
+class Cut(Protocol):
+    """A model cut down to sets of nodes (`Circuits`) or of edges (`edge_runs.EdgeCircuits`): metric values of rows.
+
+    `universe` is what can be removed, `full` and `empty` the metric with nothing and with all of it removed, [batch].
+    """
+
+    universe: list
+    full: np.ndarray
+    empty: np.ndarray
+    forwards: float
+
+    def keep(self, circuits: Iterable[Iterable]) -> np.ndarray: ...
+    def remove(self, sets: Iterable[Iterable]) -> np.ndarray: ...
+    def restored(self, pieces: Sequence) -> np.ndarray: ...
 
 
 class Circuits:
@@ -55,6 +74,16 @@ class Circuits:
         """Metric of m(M without K) for every K, [set, batch]."""
         universe = set(self.universe)
         return self.keep([universe - set(k) for k in sets])
+
+    def restored(self, pieces: Sequence[Node]) -> np.ndarray:
+        """What each node alone brings back on the counterfactual prompts: m(corrupt, node from clean) - m(corrupt),
+        [node, batch]."""
+        found = effects(
+            self.model, self.part.corrupt, [source(n) for n in pieces], self.part.metric,
+            baseline=Counterfactual(self.part.clean), rows=self.rows,
+        )
+        self.forwards += found.cost["forwards"]
+        return -found.values.double().numpy()
 
     def _clean(self) -> np.ndarray:
         with torch.no_grad(), self.model.edit():

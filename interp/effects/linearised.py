@@ -13,6 +13,7 @@ from interp.effects.linear_rules import DIRECT, FROZEN, RELP, TANGENT, LinearMod
 from interp.effects.reading import Reader
 from interp.effects.sources import Groups, check_clean, check_finite, check_fit
 from interp.hooks import HookedModel, Site
+from interp.hooks.firing import Handler
 from interp.hooks.semantic import use_rules
 from interp.results.errors import BadInput
 
@@ -176,8 +177,9 @@ def linear_effects(model: HookedModel, x, groups: Groups, metric, bases, rules: 
     return found, value, {"forwards": forwards, "rows": forwards * batch}
 
 
-def _integrated(model: HookedModel, x, sites: list[str], metric, corrupt):
-    """Mean gradient over runs whose embeddings lie between `corrupt` and clean (midpoints of STEPS equal parts)."""
+def between(model: HookedModel, x, corrupt) -> Iterator[list[tuple[str, Handler]]]:
+    """Handlers of STEPS runs whose input embeddings lie between `corrupt` (None: zero) and clean, at the midpoints of
+    equal parts. Raises BadInput for a model without declared embeddings."""
     stem = model.map.stem
     if stem is None:
         raise BadInput(f"{model.name} declares no stem, so there are no input embeddings to integrate over")
@@ -185,11 +187,16 @@ def _integrated(model: HookedModel, x, sites: list[str], metric, corrupt):
     names = [*stem.writes, *others]  # a decoder has embeddings of its own
     here = model.read(x, names)
     there = {n: torch.zeros_like(here[n]) for n in names} if corrupt is None else model.read(corrupt, names)
-    total: dict[str, Tensor] = {}
     for step in range(STEPS):
         share = (step + 0.5) / STEPS
-        between = {n: there[n] + share * (here[n] - there[n]) for n in names}
-        extra = [(n, lambda value, site, between=between: between[site.name]) for n in names]
+        value = {n: there[n] + share * (here[n] - there[n]) for n in names}
+        yield [(n, lambda old, site, value=value: value[site.name]) for n in names]
+
+
+def _integrated(model: HookedModel, x, sites: list[str], metric, corrupt):
+    """Mean gradient over runs whose embeddings lie between `corrupt` and clean (midpoints of STEPS equal parts)."""
+    total: dict[str, Tensor] = {}
+    for extra in between(model, x, corrupt):
         _, _, grads = gradients(model, x, sites, metric, TANGENT, extra)
         for s in sites:
             total[s] = total.get(s, 0) + grads[s] / STEPS

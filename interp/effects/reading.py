@@ -37,12 +37,12 @@ class Reader:
             )
 
     @contextmanager
-    def gathering(self) -> Iterator[None]:
-        """Forwards inside compute the output at the metric's positions only."""
+    def gathering(self, times: int = 1) -> Iterator[None]:
+        """Forwards inside, of a batch folded `times` times, compute the output at the metric's positions only."""
         if not self.few:
             yield
             return
-        with self._before_unembedding(lambda hidden: self._gather(hidden, 1)):
+        with self._before_unembedding(lambda hidden: self._gather(hidden, times)):
             yield
 
     def hidden(self, x, times: int, firing: Firing) -> Tensor:

@@ -16,7 +16,7 @@ from interp.results.errors import (
     RequiresResidualStream,
 )
 from interp.results.estimate import Estimate, bootstrap_mean, bootstrap_ratio
-from interp.results.node import Node
+from interp.results.node import Edge, Node
 from interp.results.result import Result
 from interp.results.run import Run
 from interp.results.runs import list_runs
@@ -25,6 +25,7 @@ __all__ = [
     "BadFile",
     "BadInput",
     "Circuit",
+    "Edge",
     "Estimate",
     "InterpError",
     "MissingSite",

@@ -25,6 +25,7 @@ class Circuit:
     `nodes` are the members, ranked: largest |score| first, ties as given. `scores` may also hold candidates
     that did not become members; every member needs one (1.0 each where all count the same). `edges` are Edge
     or tuples of (source, target[, score[, role]]); their ends need not be members (the embedding, the output).
+    `candidate_edges` are those that a method scored and left out.
     `provenance` is what is needed to find it again: rules, baseline, metric, seeds, prompts; plain values
     only.
     Raises: BadInput for a score that is missing or not finite, a node or edge given twice, provenance that
@@ -38,6 +39,7 @@ class Circuit:
     scores: dict[Node, float]
     edges: tuple[Edge, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    candidate_edges: tuple[Edge, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("model", "task", "method"):
@@ -54,6 +56,9 @@ class Circuit:
         object.__setattr__(self, "scores", scores)
         object.__setattr__(self, "nodes", tuple(sorted(self.nodes, key=lambda node: -abs(scores[node]))))
         object.__setattr__(self, "edges", _edges(self.edges))
+        object.__setattr__(self, "candidate_edges", _edges(self.candidate_edges))
+        if set(_apart(self.edges)) & set(_apart(self.candidate_edges)):
+            raise BadInput("an edge is a member of the circuit and a candidate outside it at once")
         object.__setattr__(self, "provenance", to_plain(dict(self.provenance), "provenance"))
 
     @classmethod
@@ -160,6 +165,11 @@ def _edges(given: Any) -> tuple[Edge, ...]:
     if len({(edge.source, edge.target, edge.role) for edge in scored}) != len(scored):
         raise BadInput("a circuit names the same edge twice")
     return tuple(scored)
+
+
+def _apart(edges: tuple[Edge, ...]) -> list[Edge]:
+    """The edges without their scores."""
+    return [edge._replace(score=None) for edge in edges]
 
 
 def _edge_score(edge: Edge) -> float:

@@ -22,6 +22,7 @@ _FIELDS = {
     "edges": dict,
     "provenance": dict,
 }
+_OPTIONAL = {"candidate_edges": dict}  # only methods that score edges write it
 
 
 def circuit_text(circuit: "Circuit") -> str:
@@ -37,6 +38,8 @@ def circuit_text(circuit: "Circuit") -> str:
         "edges": {edge.name: edge.score for edge in circuit.edges},
         "provenance": circuit.provenance,
     }
+    if circuit.candidate_edges:
+        data["candidate_edges"] = {edge.name: edge.score for edge in circuit.candidate_edges}
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -53,22 +56,24 @@ def read_circuit(path: str | Path) -> dict[str, Any]:
 
 
 def _fields(data: dict[str, Any]) -> dict[str, Any]:
-    if set(data) != set(_FIELDS):
-        odd = sorted(set(data) ^ set(_FIELDS))
+    odd = sorted((set(data) - set(_OPTIONAL)) ^ set(_FIELDS))
+    if odd:
         raise BadInput(f"not the fields of a circuit: {', '.join(odd)[:200]} missing or unknown")
-    for key, kind in _FIELDS.items():
+    data = {key: {} for key in _OPTIONAL} | data
+    for key, kind in (_FIELDS | _OPTIONAL).items():
         if not isinstance(data[key], kind):
             raise BadInput(f'"{key}" is a {type(data[key]).__name__}, not a {kind.__name__}')
     members = {Node.parse(name): _number(name, score) for name, score in data["nodes"].items()}
     others = {Node.parse(name): _number(name, score) for name, score in data["candidates"].items()}
     if len(members | others) != len(data["nodes"]) + len(data["candidates"]):
         raise BadInput("a node is named twice")
-    edges = [
-        Edge.parse(name, None if score is None else _number(name, score))
-        for name, score in data["edges"].items()
-    ]
+    edges, candidates = (
+        tuple(Edge.parse(name, None if score is None else _number(name, score)) for name, score in data[key].items())
+        for key in ("edges", "candidate_edges")
+    )
     copied = {key: data[key] for key in ("model", "task", "method", "provenance")}
-    return {**copied, "nodes": tuple(members), "scores": members | others, "edges": tuple(edges)}
+    nodes = {"nodes": tuple(members), "scores": members | others}
+    return {**copied, **nodes, "edges": edges, "candidate_edges": candidates}
 
 
 def _number(name: str, score: Any) -> float:

@@ -114,6 +114,11 @@ class Edge(NamedTuple):
         """blocks.0.attn.hook_z[head=1] -> output, with its role behind it where it has one: a -> b (q)."""
         return f"{self.source.name} -> {self.target.name}" + (f" ({self.role})" if self.role else "")
 
+    @property
+    def label(self) -> str:
+        """L0H1 -> L1H3 (k): the name with short labels of its ends."""
+        return f"{self.source.label} -> {self.target.label}" + (f" ({self.role})" if self.role else "")
+
     @classmethod
     def parse(cls, name: str, score: float | None = None) -> "Edge":
         """The edge with this name. Raises: BadInput."""

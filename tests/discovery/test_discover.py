@@ -18,6 +18,7 @@ from interp.discovery.curve import smallest_within
 from interp.discovery.discover import head_by_head
 from interp.discovery.nodes import source
 from interp.discovery.runs import Circuits, sizes
+from interp.effects import effects
 from interp.hooks import Counterfactual
 from interp.results import BadInput, Circuit, Node
 from interp.tasks.metrics import LogitDiff
@@ -66,9 +67,17 @@ def test_cut_models_are_run_once():
 def test_scores_are_the_exact_single_effects():
     found = discover(MODEL, mixed())
     part = mixed().part("discover")
-    wanted = {n: (oracle(part, ()) - oracle(part, [n])).mean() for n in UNIVERSE}
+    wanted, restored = {}, 0
+    for n in UNIVERSE:
+        down = (oracle(part, ()) - oracle(part, [n])).mean()
+        # a restored head is read by an MLP whose other inputs stay corrupt; a restored MLP gives its clean answer
+        up = (oracle(part, set() if n is MLP0 else set(HEADS) - {n}) - oracle(part, UNIVERSE)).mean()
+        wanted[n], restored = max(down, up, key=abs), restored + (abs(up) > abs(down))
     assert found.scores == pytest.approx(wanted)
     assert found.method == "auto" and found.provenance["exact"] == len(UNIVERSE)
+    assert found.provenance["restored"] == restored > 0
+    assert discover(MODEL, mixed(), "ablation").scores == pytest.approx(
+        {n: (oracle(part, ()) - oracle(part, [n])).mean() for n in UNIVERSE})
 
 
 @pytest.mark.parametrize("name", ["hand", "gpt2", "albert", "t5", "swin"])
@@ -80,10 +89,23 @@ def test_ablation_equals_head_by_head_patching(name):
         clean = inputs(name, batch=3)
         task = FakePart(clean, inputs(name, batch=3, seed=9))
     universe = nodes(model)
-    exact = head_by_head(model, task, universe)
-    scores, _ = auto_scores(model, task, [source(n) for n in universe], baseline=Counterfactual(task.corrupt),
-                            budget=512, seed=0, rows=None)
-    np.testing.assert_allclose(scores, exact.mean(1), atol=1e-9 * np.abs(exact).max())
+    removed = head_by_head(model, task, universe).mean(1)
+    restored = -head_by_head(model, swapped(task), universe).mean(1)
+    sources, baseline = [source(n) for n in universe], Counterfactual(task.corrupt)
+    exact = effects(model, task.clean, sources, task.metric, baseline=baseline).values.double().mean(1)
+    tolerance = 1e-9 * np.abs(removed).max()
+    np.testing.assert_allclose(exact, removed, atol=tolerance)
+    scores, facts = auto_scores(model, task, sources, baseline=baseline, budget=512, seed=0, rows=None)
+    np.testing.assert_allclose(np.abs(scores), np.maximum(np.abs(removed), np.abs(restored)), atol=tolerance)
+    np.testing.assert_allclose(scores, np.where(np.abs(restored) > np.abs(removed), restored, removed), atol=tolerance)
+    assert facts["restored"] == (np.abs(restored) > np.abs(removed)).sum()
+
+
+def swapped(task):
+    """The task the other way round."""
+    if isinstance(task, FakePart):
+        return FakePart(task.corrupt, task.clean)
+    return replace(task, clean=task.corrupt, corrupt=task.clean)
 
 
 class FakePart:
@@ -98,12 +120,42 @@ class FakePart:
 
 def test_the_circuit_that_noising_finds():
     """All bits on against all off: OR hides its two heads from single removals, so they come last."""
-    found = discover(MODEL, on_off())
+    found = discover(MODEL, on_off(), "ablation")
     assert found.scores == {**dict.fromkeys(HEADS, 0.0), HEADS[2]: 2, HEADS[4]: 2, MLP0: 5, MLP1: 0}
     assert found.nodes[:3] == (MLP0, HEADS[2], HEADS[4])
     # F of the prefixes: 0, 0, 0, 2/5, then one of OR's heads makes it whole
     assert found.provenance["curve"]["faithfulness"] == pytest.approx([0, 0, 0, 0.4, 1, 1, 1, 1])
     assert found.nodes == (MLP0, HEADS[2], HEADS[4], HEADS[0])
+
+
+def test_restoring_finds_what_noising_hides():
+    """OR's heads bring its 3 back alone; AND's bring nothing back alone and cost 2 when they are removed."""
+    found = discover(MODEL, on_off())
+    assert found.scores == {HEADS[0]: 3, HEADS[1]: 3, HEADS[2]: 2, HEADS[3]: 0, HEADS[4]: 2, MLP0: 5, MLP1: 0}
+    assert found.provenance["restored"] == 2
+
+
+def test_other_baselines_only_remove():
+    part = on_off().part("discover")
+    scores, facts = auto_scores(MODEL, part, [source(n) for n in UNIVERSE], baseline="zero", budget=512, seed=0,
+                                rows=None)
+    assert scores.tolist() == [0, 0, 2, 0, 2, 5, 0] and facts["restored"] == 0
+
+
+def test_both_directions_are_resumed_apart():
+    """What a killed run had finished of one direction is not taken for the other's."""
+    kept = {}
+
+    class Store:
+        def get(self, draw, label):
+            return kept.get(label)
+
+        def put(self, draw, labels, found):
+            kept.update(zip(labels, found))
+
+    first = discover(MODEL, on_off(), done=Store()).scores
+    assert {n.name for n in HEADS} | {f"restoring: {n.name}" for n in HEADS} <= set(kept)
+    assert discover(MODEL, on_off(), done=Store()).scores == first
 
 
 def test_the_size_is_chosen_from_where_on_the_curve_stays_inside():
@@ -254,7 +306,7 @@ def test_auto_says_what_it_may_have_missed():
 
 
 def test_shortlist_takes_from_every_rule_set_in_turn():
-    linear = {"a": np.array([9.0, 1, 0, 0, -8]), "b": np.array([0.0, 0, -7, 6, 0])}
+    linear = [np.array([9.0, 1, 0, 0, -8]), np.array([0.0, 0, -7, 6, 0])]
     assert shortlist(linear, 1).tolist() == [0]
     assert shortlist(linear, 2).tolist() == [0, 2]
     assert shortlist(linear, 4).tolist() == [0, 2, 3, 4]

@@ -10,9 +10,9 @@ from interp.discovery import discover, evaluate
 from interp.discovery.checks import completeness, grouped_removal, minimality, pair_interactions
 from interp.discovery.controls import matched_circuits, same_size_circuits
 from interp.discovery.curve import MIB_SHARES, faithfulness, mib_integrals
-from interp.discovery.evaluate import against_truth
 from interp.discovery.report import sections
 from interp.discovery.runs import Circuits
+from interp.discovery.truth import against_truth
 from interp.results import BadInput, Circuit, MissingSite, Node, Run
 from tests.discovery.hand import HEADS, MLP0, MLP1, UNIVERSE, hand_model, mixed, on_off, oracle, task_of
 
@@ -179,11 +179,11 @@ def test_scores_against_a_known_circuit():
     scores = {HEADS[0]: 0.9, HEADS[1]: -0.8, HEADS[2]: 0.3, HEADS[3]: 0.7, HEADS[4]: 0.1}
     found = against_truth(Circuit("hand", "logic", "x", (HEADS[0], HEADS[3]), scores), circuit((HEADS[0], HEADS[1])))
     # by |score|: + + - - -, so both areas are 1; members {0, 3} against {0, 1}: precision and recall 1/2
-    assert found == pytest.approx({"AUPRC": 1.0, "AUROC": 1.0, "F1": 0.5})
+    assert found == pytest.approx({"AUPRC": 1.0, "precision at size": 1.0, "AUROC": 1.0, "F1": 0.5})
     scores = {HEADS[0]: 0.9, HEADS[1]: 0.2, HEADS[2]: 0.3, HEADS[3]: 0.7, HEADS[4]: 0.1}
     found = against_truth(Circuit("hand", "logic", "x", (HEADS[0],), scores), circuit((HEADS[0], HEADS[1])))
     # + - - + -: average precision (1/1 + 2/4) / 2, ranked pairs right 3 + 1 of 6, recall 1/2 at precision 1
-    assert found == pytest.approx({"AUPRC": 0.75, "AUROC": 4 / 6, "F1": 2 / 3})
+    assert found == pytest.approx({"AUPRC": 0.75, "precision at size": 0.5, "AUROC": 4 / 6, "F1": 2 / 3})
 
 
 def test_truth_that_cannot_be_scored_is_refused():
