@@ -47,6 +47,9 @@ def discover(
     out: Out = None,
     resume: Resume = False,
     n: Prompts = 96,
+    edges: Annotated[
+        bool, typer.Option("--edges/--nodes", help="Find it among edges: what one node writes and another reads.")
+    ] = False,
     position: Annotated[
         list[int] | None,
         typer.Option(
@@ -56,7 +59,13 @@ def discover(
             help="Split every node by token position; repeat for more. -1 is the last token.",
         ),
     ] = None,
-    budget: Annotated[int, typer.Option("--budget", metavar="N", min=1, help="Nodes that auto scores exactly.")] = 512,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            "--budget", metavar="N", min=1, show_default=False,
+            help="What auto scores exactly; by default 512 nodes or 2048 edges.",
+        ),
+    ] = None,
     within: Annotated[
         tuple[float, float],
         typer.Option(
@@ -80,12 +89,12 @@ def discover(
     from interp.commands.opened import model_hash, open_model, open_run, open_task
     from interp.commands.printed import print_discovery
     from interp.commands.resume import KeptEffects
-    from interp.discovery import METHODS
     from interp.discovery import discover as find
-    from interp.results.errors import BadInput, nearest
+    from interp.discovery.edges import check_edge_method
+    from interp.discovery.methods import check_method
+    from interp.results.errors import BadInput
 
-    if method not in METHODS:
-        raise BadInput(f"there is no method {method!r}.{nearest(method, METHODS)} There are: {', '.join(METHODS)}")
+    (check_edge_method if edges else check_method)(method)
     if not within[0] < within[1]:
         raise BadInput(f"--within is {within[0]:g} {within[1]:g}; give two rising numbers, such as 0.8 1.2")
     hooked = open_model(model)
@@ -98,6 +107,7 @@ def discover(
         "task": task,
         "n": n,
         "method": method,
+        "level": "edges" if edges else "nodes",
         "budget": budget,
         "within": list(within),
         "position": position,
@@ -112,6 +122,7 @@ def discover(
                 prompts,
                 method,
                 positions=position,
+                level=config["level"],
                 budget=budget,
                 within=tuple(within),
                 seed=seed,
@@ -231,7 +242,7 @@ def _check_nodes(circuit: "Circuit", model: "HookedModel") -> None:
     from interp.discovery.nodes import source
     from interp.results import BadInput
 
-    if not circuit.nodes:
+    if not circuit.nodes and not circuit.edges:
         raise BadInput("the circuit has no nodes: there is nothing to evaluate")
     for node in circuit.scores:
         source(node).check(model.site(node.site))

@@ -49,8 +49,21 @@ def _head(circuit: "Circuit", audit: "Audit") -> None:
     out.print()
 
 
+def _print_edges(circuit: "Circuit", unit: str) -> None:
+    facts, total = circuit.provenance, len(circuit.edges) + len(circuit.candidate_edges)
+    frame = circuit.edge_frame()[["rank", "edge", "score"]]
+    frame.columns = ["rank", "edge", f"effect ({unit})"]
+    how = f"{facts['exact']} of {total} scored exactly" if "exact" in facts else f"{total} scored by {circuit.method}"
+    title = f"{len(circuit.edges)} edges; {how}"
+    print_table(frame, title, rows=max(TOP, min(len(circuit.edges), 2 * TOP)))
+    _print_missed(facts, "edges")
+
+
 def _print_circuit(circuit: "Circuit") -> None:
     unit = circuit.provenance.get("unit") or "metric"
+    if circuit.candidate_edges:
+        _print_edges(circuit, unit)
+        return
     frame = circuit.frame(candidates=True)[["rank", "label", "score", "member"]]
     frame.columns = ["rank", "node", f"effect ({unit})", "in the circuit"]
     facts = circuit.provenance
@@ -60,11 +73,15 @@ def _print_circuit(circuit: "Circuit") -> None:
         else (f"{len(circuit.scores)} nodes scored by {circuit.method}")
     )
     print_table(frame, f"{len(circuit.nodes)} nodes; {how}", rows=max(TOP, min(len(circuit.nodes), 2 * TOP)))
+    _print_missed(facts, "nodes")
+
+
+def _print_missed(facts: dict, what: str) -> None:
     if "missed" in facts:
         bound = facts["missed"]
         stdout().print(
             f"with {100 * bound['confidence']:.0f} % confidence at most {bound['at_most']} of the "
-            f"{bound['of']} other nodes have an effect above {bound['exceed']:.3g}"
+            f"{bound['of']} other {what} have an effect above {bound['exceed']:.3g}"
         )
     stdout().print()
 

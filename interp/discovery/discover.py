@@ -4,30 +4,19 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-import torch
-
-from interp.discovery.auto import AUTO_EXACT, auto_scores
+from interp.discovery.auto import AUTO_EXACT
 from interp.discovery.curve import faithfulness, faithfulness_curve, smallest_within
 from interp.discovery.discover_edges import discover_edges
 from interp.discovery.edges import EDGE_EXACT
-from interp.discovery.iterated import iterated_scores
+from interp.discovery.methods import Question, check_method, node_scores
 from interp.discovery.nodes import nodes as all_nodes
-from interp.discovery.nodes import source
 from interp.discovery.runs import Circuits
-from interp.effects import RULE_SETS, effects, rule_set
-from interp.hooks import Counterfactual, HookedModel
+from interp.hooks import HookedModel
 from interp.results import BadInput, Circuit, Node
 from interp.results.environment import peak_memory
 
 Level = Literal["nodes", "edges"]
 WITHIN = (0.8, 1.2)
-METHODS = {
-    "auto": "exact up to the budget, else a shortlist confirmed exactly, with a bound on what was missed",
-    **{name: rules.computes for name, rules in RULE_SETS.items()},
-    "cdt-iterated": "the paper's search: cdt from the metric, then from the queries, keys and values of what was found",
-    "random": "a control: seeded random scores",
-}
 
 
 def discover(
@@ -46,7 +35,7 @@ def discover(
 ) -> Circuit:
     """The circuit of a task: nodes ranked by their mean effect on the metric, cut to the smallest that suffices.
 
-    Scores come from the task's `discover` prompts with `method` ("auto", a rule set, "random"); the size is the
+    Scores come from the task's `discover` prompts with `method` (`interp.discovery.METHODS`); the size is the
     smallest C such that C and all larger prefixes of the ranking stay within `within` faithfulness on the `select`
     prompts. Nothing of the `test` prompts is looked at: that is what `evaluate` is for. Sources are put at the task's
     counterfactual. `provenance` keeps the ranking's cost, the curve and the bound of "auto".
@@ -59,15 +48,13 @@ def discover(
     if level != "nodes":
         raise BadInput(f"level is {level!r}; a circuit is found among 'nodes' or 'edges'")
     budget = AUTO_EXACT if budget is None else budget
-    if method not in METHODS:
-        rule_set(method)  # raises with the nearest name
-        raise BadInput(f"there is no method {method!r}")
+    check_method(method)
     start = time.perf_counter()
     universe = list(nodes) if nodes is not None else all_nodes(model, positions)
     held = task.part("select")
     select = Circuits(model, held, universe, rows, done=done, name="select")
     faithfulness(select.full, select.empty, select.full, held.clusters)  # refuses a task the model does not do, now
-    scored, facts = _scores(model, task, method, universe, budget, seed, rows, done)
+    scored, facts = node_scores(method, Question(model, task.part("discover"), universe, budget, seed, rows, done))
     scores = dict(zip(universe, scored.tolist()))
     whole = Circuit.from_scores(model.name, task.name, method, scores)
     curve = faithfulness_curve(select, whole.nodes, held)
@@ -99,41 +86,3 @@ def _provenance(model, task, within, seed: int, start: float) -> dict:
         "readings": {name: read(model).to_dict() for name, read in getattr(task, "readings", {}).items()},
         "seconds": round(time.perf_counter() - start, 2), "memory": peak_memory(),
     }
-
-
-def _scores(model, task, method, universe, budget, seed, rows, done):
-    """(score per node [node], facts about how they were computed)."""
-    part = task.part("discover")
-    baseline = Counterfactual(part.corrupt)
-    sources = [source(n) for n in universe]
-    if method == "random":
-        return np.random.default_rng(seed).standard_normal(len(universe)), {"forwards": 0.0}
-    if method == "auto":
-        return auto_scores(
-            model, part, sources, baseline=baseline, budget=budget, seed=seed, rows=rows, done=done
-        )
-    if method == "cdt-iterated":
-        return iterated_scores(model, part, universe, sources, baseline=baseline)
-    found = effects(model, part.clean, sources, part.metric, method, baseline=baseline, rows=rows, done=done)
-    return found.values.double().mean(1).numpy(), {
-        "forwards": found.cost["forwards"], "limits": rule_set(method).limits,
-    }
-
-
-def head_by_head(model: HookedModel, task, nodes: Sequence[Node]) -> np.ndarray:
-    """The oracle: one plain forward per node and prompt, [node, prompt]. Slow, and nothing to be wrong in it."""
-    from interp.hooks import Patch
-    from interp.hooks.baselines import rows as take
-    from interp.tasks.metrics import rows_of
-
-    effects_ = np.zeros((len(nodes), len(task)))
-    for b in range(len(task)):
-        x, metric = take(task.clean, slice(b, b + 1)), rows_of(task.metric, [b])
-        other = model.read(take(task.corrupt, slice(b, b + 1)), list({n.site for n in nodes}))
-        with torch.no_grad():
-            with model.edit():  # so that both runs compute norms in one precision
-                clean = float(metric(model(x)))
-            for i, node in enumerate(nodes):
-                with model.edit(Patch(node.site, other[node.site], head=node.head, pos=node.pos)):
-                    effects_[i, b] = clean - float(metric(model(x)))
-    return effects_

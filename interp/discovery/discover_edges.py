@@ -7,12 +7,11 @@ import numpy as np
 
 from interp.discovery.curve import faithfulness, faithfulness_curve, smallest_within
 from interp.discovery.edge_runs import EdgeCircuits
-from interp.discovery.edges import EDGE_EXACT, EDGE_METHODS, edge_scores
+from interp.discovery.edges import EDGE_EXACT, check_edge_method, edge_scores
 from interp.discovery.graph import OUTPUT, Graph
 from interp.hooks import HookedModel
 from interp.hooks.baselines import rows as first_rows
-from interp.results import BadInput, Edge, Node
-from interp.results.errors import nearest
+from interp.results import Edge, Node
 
 
 def discover_edges(
@@ -25,9 +24,7 @@ def discover_edges(
     output (they change nothing). A node's score is the sum of its kept edges' |score|.
     Raises BadInput for an unknown method or a model whose edges cannot be cut.
     """
-    if method not in EDGE_METHODS:
-        raise BadInput(f"there is no method {method!r} for edges.{nearest(method, EDGE_METHODS)} "
-                       f"There are: {', '.join(EDGE_METHODS)}")
+    check_edge_method(method)
     held, part = task.part("select"), task.part("discover")
     graph = Graph.of(model, first_rows(part.clean, slice(0, 1)))
     circuits = EdgeCircuits(model, held, graph, rows)

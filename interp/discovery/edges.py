@@ -34,9 +34,7 @@ def edge_scores(
     `budget` is how many edges "auto" and "path-patching" cut exactly; "path-patching" refuses more.
     Raises BadInput for an unknown method, and what cannot be had of the model.
     """
-    if method not in EDGE_METHODS:
-        raise BadInput(f"there is no method {method!r} for edges.{nearest(method, EDGE_METHODS)} "
-                       f"There are: {', '.join(EDGE_METHODS)}")
+    check_edge_method(method)
     if method == "random":
         return np.random.default_rng(seed).standard_normal(len(graph.edges)), {"forwards": 0.0}
     if method in LINEAR:
@@ -45,6 +43,13 @@ def edge_scores(
     if method == "gradient-norm":
         return gradient_sizes(model, part.clean, graph, part.metric).double().mean(1).numpy(), {"forwards": 3.0}
     return _EXACT[method](model, part, graph, budget=budget, seed=seed, rows=rows)
+
+
+def check_edge_method(method: str) -> None:
+    """Raise BadInput, naming the nearest, for a method that there is not for edges."""
+    if method not in EDGE_METHODS:
+        raise BadInput(f"there is no method {method!r} for edges.{nearest(method, EDGE_METHODS)} "
+                       f"There are: {', '.join(EDGE_METHODS)}")
 
 
 def _path_patching(model, part, graph: Graph, *, budget: int, seed: int, rows) -> tuple[np.ndarray, dict]:

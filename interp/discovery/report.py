@@ -3,7 +3,15 @@
 import pandas as pd
 
 from interp.discovery.evaluate import Evaluation
+from interp.results import Circuit
 from interp.results.report import Section
+
+
+def _size(circuit: Circuit) -> str:
+    """4 of 12 nodes, or 13 of 81 edges."""
+    if circuit.candidate_edges:
+        return f"{len(circuit.edges)} of {len(circuit.edges) + len(circuit.candidate_edges)} edges"
+    return f"{len(circuit.nodes)} of {len(circuit.scores)} nodes"
 
 
 def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[Section]:
@@ -11,7 +19,7 @@ def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[
     circuit, f = evaluation.circuit, evaluation.faithfulness
     p = circuit.provenance
     verdict = (
-        f"{len(circuit.nodes)} of {len(circuit.scores)} nodes keep {f} of what {circuit.model} does on {circuit.task}, "
+        f"{_size(circuit)} keep {f} of what {circuit.model} does on {circuit.task}, "
         f"measured on prompts that were used neither for the scores nor for the size.\n\n"
         + "".join(f"{str(control)[0].upper()}{str(control)[1:]}.\n\n" for control in evaluation.controls) +
         "Faithfulness is (E m(C) - E m(empty)) / (E m(M) - E m(empty)): 1 means that the circuit alone does what the "
@@ -38,6 +46,10 @@ def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[
                 "random nodes add to random circuits.", evaluation.minimal),
         Section("How it was done", "", how),
     ]
+    if circuit.edges:
+        found.insert(2, Section("The edges", "What one node writes and another reads, as query (q), key (k), value (v) "
+                                "or input (in); the score is what cutting the edge, or restoring it alone, changes.",
+                                circuit.edge_frame().head(60), circuit.graph_figure()))
     if p.get("readings"):
         table = pd.DataFrame([{"reading": name, **value} for name, value in p["readings"].items()])
         found.insert(1, Section("Readings", "Measured beside the effects, and not causal: they say what an activation "

@@ -122,6 +122,29 @@ class Circuit:
 
         return circuit_figure(self)
 
+    def edge_frame(self, candidates: bool = False) -> "pd.DataFrame":
+        """One row an edge, members first, each part by |score|; with `candidates` the scored edges outside follow.
+
+        Columns: rank (from 1), edge, source, target, role, score, member.
+        """
+        import pandas as pd
+
+        parts = [(self.edges, True), (self.candidate_edges if candidates else (), False)]
+        rows = [
+            {"edge": e.label, "source": e.source.label, "target": e.target.label, "role": e.role, "score": e.score,
+             "member": member}
+            for edges, member in parts for e in sorted(edges, key=lambda e: -abs(e.score or 0.0))
+        ]
+        frame = pd.DataFrame(rows, columns=["edge", "source", "target", "role", "score", "member"])
+        frame.insert(0, "rank", range(1, len(frame) + 1))
+        return frame
+
+    def graph_figure(self) -> "go.Figure":
+        """The members' edges between nodes in rows by depth."""
+        from interp.results.graph_figure import graph_figure
+
+        return graph_figure(self)
+
     def save(self, target: "str | Path | Run") -> Path:
         """Write JSON to a path, or circuit.json with its table and figure into a run.
 

@@ -5,7 +5,7 @@ import torch
 
 import interp
 from interp.discovery import nodes
-from interp.discovery.discover import head_by_head
+from interp.discovery.methods import head_by_head
 from interp.discovery.nodes import source
 from interp.hooks import Counterfactual
 from interp.results import ModelMissing

@@ -1,0 +1,58 @@
+"""A circuit to compare, with the evaluation that lies beside it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interp.results import BadFile, Circuit, Estimate, Run
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A circuit under a short name, where it was read from, and what its evaluation says, where it has one."""
+
+    name: str
+    circuit: Circuit
+    origin: str = ""
+    faithfulness: Estimate | None = None
+    random_p: float = np.nan
+
+    def row(self) -> dict[str, Any]:
+        """The circuit as a row of `Comparison.evidence`."""
+        c, f = self.circuit, self.faithfulness
+        return {
+            "name": self.name, "model": c.model, "task": c.task, "method": c.method, "members": len(c.nodes),
+            "candidates": len(c.scores), "edges": len(c.edges), "seed": c.provenance.get("seed"),
+            "n": c.provenance.get("n"), "faithfulness": np.nan if f is None else f.value,
+            "low": np.nan if f is None else f.low, "high": np.nan if f is None else f.high,
+            "random_p": self.random_p, "origin": self.origin,
+        }
+
+
+def read_compared(given: Circuit | str | Path, name: str) -> Compared:
+    """The circuit with its evaluation: that of the run folder it lies in, or else what its provenance keeps.
+
+    Raises BadFile for a file or folder that holds no circuit.
+    """
+    if isinstance(given, Circuit):
+        return Compared(name, given, "", *_said(given.provenance.get("evaluation")))
+    path = Path(given) / "circuit.json" if Path(given).is_dir() else Path(given)
+    circuit = Circuit.load(path)
+    found = circuit.provenance.get("evaluation")
+    if path.name == "circuit.json" and (path.parent / "result.json").exists():
+        found = Run.open(path.parent).info["summary"] or found
+    try:
+        return Compared(name, circuit, str(given), *_said(found))
+    except ValueError as error:
+        raise BadFile(f"{path}: its evaluation cannot be read ({error})") from error
+
+
+def _said(evaluation: Any) -> tuple[Estimate | None, float]:
+    """(faithfulness, p against random circuits of the same size) of a saved evaluation."""
+    if not isinstance(evaluation, dict) or "faithfulness" not in evaluation:
+        return None, np.nan
+    # of the kinds of random circuits, the last is the one of which there are enough
+    controls = list(evaluation.get("random_p", {}).values())
+    return Estimate.from_dict(evaluation["faithfulness"]), float(controls[-1]) if controls else np.nan
