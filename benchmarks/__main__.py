@@ -17,6 +17,8 @@ from benchmarks.timing import recording
 COSTS = {
     "hooks_cost": "forwards without hooks, with 12 sites, with everything; import",
     "effects_cost": "all heads of a GPT-2-small shape on one metric, by rule set",
+    "edges": "edges of a GPT-2-small shape: EAP, EAP-IG, paths, circuits, in forwards and backwards",
+    "growth": "cost and memory of discovery as layers, heads, positions or prompts double",
     "decomposed_cost": "decomposed sources against plain forwards",
     "programs": "training steps and programs per second, against the reference's figures",
     "compile": "compiling and checking library programs",

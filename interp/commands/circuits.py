@@ -27,6 +27,10 @@ def add_to(app: typer.Typer) -> None:
         app, discover, "Find the circuit of a task in a model.", "interp discover induction --model garden/induction-2l"
     )
     register(
+        app, disagreement, "Where methods disagree about a node, and why.",
+        "interp disagreement induction --model garden/induction-2l",
+    )
+    register(
         app, evaluate, "Test a circuit on held-out prompts.", "interp evaluate runs/discover-induction-1/circuit.json"
     )
 
@@ -134,6 +138,36 @@ def discover(
         found = _tested(run, hooked, circuit, prompts, draws, seed, audit.frame()) if evaluate else None
         run.clear_parts()
     print_discovery(run, circuit, audit, found, as_json)
+
+
+def disagreement(
+    task: Annotated[str, typer.Argument(help="ioi, greater-than, induction ...", metavar="TASK")],
+    model: Model,
+    n: Prompts = 48,
+    qkv: Annotated[bool, typer.Option("--qkv", help="Queries, keys and values too.")] = False,
+    out: Out = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Where methods disagree about a node, and why.
+
+    Every head, mixer and MLP with what removing it costs, what restoring it alone brings back, what gradients say of
+    it, and the reason where these differ: saturation, repair by others, work done only together, paths that cancel.
+    """
+    from interp.commands.opened import model_hash, open_model, open_run, open_task
+    from interp.commands.printed import print_disagreement
+    from interp.discovery.disagreement import disagreement as compare
+    from interp.discovery.nodes import nodes
+
+    hooked = open_model(model)
+    prompts = open_task(task, hooked, n, seed)
+    config = {"model": model, "task": task, "n": n, "qkv": qkv}
+    with open_run(out, "disagreement", config, seed, False) as run:
+        run.set_model(model_hash(hooked))
+        found = compare(hooked, prompts.part("discover"), nodes(hooked, qkv=qkv))
+        found.save(run)
+    print_disagreement(run, found, as_json)
 
 
 def _tested(

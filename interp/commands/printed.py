@@ -10,6 +10,7 @@ from interp.results.estimate import Estimate
 
 if TYPE_CHECKING:
     from interp.discovery import Evaluation
+    from interp.discovery.disagreement import Disagreement
     from interp.results import Circuit, Run
     from interp.tasks import Audit
 
@@ -86,6 +87,19 @@ def _print_missed(facts: dict, what: str) -> None:
     stdout().print()
 
 
+def print_disagreement(run: "Run", found: "Disagreement", as_json: bool) -> None:
+    """The result of `disagreement` on stdout."""
+    from interp.discovery.disagreement import REASONS
+
+    if as_json:
+        print_json({"unit": found.unit, "nodes": records(found.frame()), "seed": run.seed, "run": str(run.path)})
+        return
+    print_table(found.frame().drop(columns="why"), f"effects of nodes in {found.unit}", rows=TOP)
+    for reason in found.frame()["reason"].unique():
+        stdout().print(f"{reason}: {REASONS[reason]}", soft_wrap=True)
+    stdout().print(f"written to {run.path}", soft_wrap=True)
+
+
 def _evidence(found: "Evaluation") -> None:
     print_table(found.frame().drop(columns="note"), "on held-out prompts")
     stdout().print(random_controls(found), soft_wrap=True)
@@ -123,6 +137,7 @@ def _object(run: "Run", circuit: "Circuit", audit: "Audit", found: "Evaluation |
         "method": circuit.method,
         "seed": run.seed,
         "nodes": records(frame),
+        "edges": records(circuit.edge_frame().drop(columns=["rank", "member"])),
         "candidates": len(circuit.scores),
         "accuracy": accuracy(audit),
         "task_ok": audit.ok,

@@ -36,8 +36,9 @@ class Comparison:
         return self.pairs
 
     def evidence(self) -> pd.DataFrame:
-        """One row a circuit: name, model, task, method, members, candidates, edges, seed, n, faithfulness, low, high,
-        random_p. The last four are from the evaluation that lies beside the circuit, nan where there is none."""
+        """One row a circuit: name, model, task, method, members, candidates, edges, scored_edges, seed, n,
+        faithfulness, low, high, random_p, origin. The evidence is of the evaluation that lies beside the circuit, nan
+        where there is none."""
         return pd.DataFrame([circuit.row() for circuit in self.circuits])
 
     def matched(self, first: int = 0, second: int = 1) -> bool:
@@ -117,6 +118,8 @@ def _pair(one: Compared, other: Compared, seed: int) -> list[dict[str, Any]]:
         common = [node for node in a.scores if node in b.scores]
         scores = [[c.scores[node] for node in common] for c in (a, b)]
         found.append(_correlation("nodes", *scores, seed))
+        if bool(a.edges) != bool(b.edges):
+            found[-1]["note"] += "; a node of an edge circuit scores the sum of its edges' |scores|"
         if a.edges and b.edges:
             found += _edges(a, b, seed)
     found.append(_profiles(a, b, seed))

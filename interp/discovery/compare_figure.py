@@ -35,8 +35,8 @@ def difference_figure(a: Circuit, b: Circuit, names: tuple[str, str]) -> go.Figu
     members = [{(x[_column(node)], y[_row(node)]) for node in c.nodes} for c in (a, b)]
     for places, name, colour, dash in (
         (members[0] & members[1], "in both", "#111827", "solid"),
-        (members[0] - members[1], f"in {names[0]} only", plots.BLUE, "solid"),
-        (members[1] - members[0], f"in {names[1]} only", plots.ORANGE, "dot"),
+        (members[0] - members[1], f"in {names[0]} only", plots.LINES[2], "solid"),
+        (members[1] - members[0], f"in {names[1]} only", plots.LINES[3], "dot"),
     ):
         figure.add_trace(_outline(sorted(places), f"{name} ({len(places)})", colour, dash))
     return _with_legend(figure, 190 + max(22, min(44, 660 // len(rows))) * len(rows))
@@ -54,11 +54,11 @@ def profile_figure(a: Circuit, b: Circuit, names: tuple[str, str]) -> go.Figure:
         for kind, row in profile.items():
             colour = plots.LINES[kinds.index(kind) % len(plots.LINES)]
             figure.add_scatter(
-                x=places, y=row, mode="lines+markers", name=plots.label_text(f"{name}: {kind} ({circuit.model})"),
+                x=places, y=row, mode="lines+markers", name=plots.label_text(f"{name} ({circuit.model}): {kind}"),
                 line={"color": colour, "dash": dash, "width": 2, "shape": "hvh"}, marker={"symbol": symbol, "size": 7},
             )
     plots.styled(
-        figure, title=f"Where the scores lie: {names[0]} ({_name(a, b)}), {names[1]} ({_name(b, a)})",
+        figure, title=f"Where the scores of {names[0]} and {names[1]} lie",
         x_title="relative depth (0: first block, 1: last)", y_title=f"share of |score| in each of {BINS} parts",
     )
     figure.update_xaxes(range=[0, 1])

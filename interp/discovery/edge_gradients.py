@@ -147,20 +147,22 @@ def past_the_edges(model: HookedModel, x, graph: Graph) -> tuple[frozenset[str],
     gated, bypassed, before = [], [], [node.site for node in graph.stem]
     for stage in graph.stages:
         for c in stage:
-            if any(read.heads for read in c.reads) and _reaches(run.raw[c.write], [run.leaf[n] for n in before]):
+            if any(read.heads for read in c.reads) and reaches(run.raw[c.write], [run.leaf[n] for n in before]):
                 gated.append(c.write)
             others = [run.raw[o.write] for o in graph.components if o is not c] + [run.metric]
             held = [run.z[site] for site in c.sites if site in run.z and run.z[site].requires_grad]
-            if held and any(_reaches(other, held) for other in others):
+            if held and any(reaches(other, held) for other in others):
                 bypassed.append(c.write)
         before += [c.write for c in stage]
     return frozenset(gated), tuple(dict.fromkeys([*gated, *bypassed]))
 
 
-def _reaches(end: Tensor, starts: list[Tensor]) -> bool:
+def reaches(end: Tensor, starts: list[Tensor]) -> bool:
+    """Whether `end` has a gradient at any of `starts`; parts of a fused projection are joined by one that is zero."""
     if not end.requires_grad:
         return False
-    return any(g is not None for g in torch.autograd.grad(end.sum(), starts, allow_unused=True, retain_graph=True))
+    found = torch.autograd.grad(end.sum(), starts, allow_unused=True, retain_graph=True)
+    return any(g is not None and bool(g.any()) for g in found)
 
 
 class _Remember:

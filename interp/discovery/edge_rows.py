@@ -21,6 +21,7 @@ class Rows:
         sites = list(dict.fromkeys(node.site for node in graph.nodes))
         self.clean, self.corrupt = model.read(part.clean, sites), model.read(part.corrupt, sites)
         self.numbers = {node: i for i, node in enumerate(graph.nodes)}
+        self.bytes = sum(value.numel() * value.element_size() for value in self.clean.values())
         self.cost = float(1 + sum(1 + sum(len(r.targets) for r in c.reads) for c in graph.components))
 
     def run(self, masks: Tensor) -> Tensor:

@@ -49,9 +49,11 @@ class EdgeCircuits:
         self.universe = list(self.graph.edges)
         self._index = {edge: i for i, edge in enumerate(self.universe)}
         found = None if slow else entries(model, one, self.graph)
-        self._runner = (Rows if found is None else Streams)(model, part, self.graph, found)
+        self.runner = (Rows if found is None else Streams)(model, part, self.graph, found)
         batch, n_pos = model.batch_of(part.clean)
-        self._each = max(1, (rows or default_rows(model, n_pos, BUDGET, True)) // batch)
+        most = default_rows(model, n_pos, BUDGET, True) // batch
+        self._each = rows // batch if rows else min(most, BUDGET // self.runner.bytes)
+        self._each = max(1, self._each)
         self.forwards = 0.0
         self._known: dict[bytes, np.ndarray] = {}
         self.full, self.empty = self.keep([self.universe, []])
@@ -59,7 +61,7 @@ class EdgeCircuits:
     @property
     def fast(self) -> bool:
         """Whether a circuit takes one forward."""
-        return isinstance(self._runner, Streams)
+        return isinstance(self.runner, Streams)
 
     def keep(self, circuits: Iterable[Iterable[Edge]]) -> np.ndarray:
         """Metric with only these edges intact, [circuit, batch]. Raises BadInput for an edge that is not there."""
@@ -91,8 +93,8 @@ class EdgeCircuits:
         new = sorted(i for key, i in first.items() if key not in self._known)
         chunks = [new[i : i + self._each] for i in range(0, len(new), self._each)]
         for chunk in progress(chunks, "edges"):
-            values = self._runner.run(torch.from_numpy(masks[chunk]))
-            self.forwards += len(chunk) * self._runner.cost
+            values = self.runner.run(torch.from_numpy(masks[chunk]))
+            self.forwards += len(chunk) * self.runner.cost
             for i, row in zip(chunk, values.double().cpu().numpy()):
                 self._known[keys[i]] = row
         return np.stack([self._known[key] for key in keys])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from interp.discovery.edge_gradients import CutRun, projection
+from interp.discovery.edge_gradients import CutRun, projection, reaches
 from interp.discovery.graph import Component, Graph
 from interp.effects.linear_rules import TANGENT
 from interp.hooks import HookedModel
@@ -150,12 +150,10 @@ def _complete(model: HookedModel, x, graph: Graph, found: dict[str, Entry]) -> b
     before = [node.site for node in graph.stem]
     for stage in graph.stages:
         for c in stage:
-            ends = [run.leaf[name] for name in before]
-            for start in (run.raw[c.write], *(run.raw[read.site] for read in c.reads if read.heads)):
-                if start.requires_grad:
-                    grads = torch.autograd.grad(start.sum(), ends, allow_unused=True, retain_graph=True)
-                    if any(g is not None for g in grads):
-                        return False
+            starts = [run.leaf[name] for name in before]
+            ends = [run.raw[c.write], *(run.raw[read.site] for read in c.reads if read.heads)]
+            if any(reaches(end, starts) for end in ends):
+                return False
         before += [c.write for c in stage]
     return True
 

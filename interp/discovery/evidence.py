@@ -24,7 +24,8 @@ class Compared:
         c, f = self.circuit, self.faithfulness
         return {
             "name": self.name, "model": c.model, "task": c.task, "method": c.method, "members": len(c.nodes),
-            "candidates": len(c.scores), "edges": len(c.edges), "seed": c.provenance.get("seed"),
+            "candidates": len(c.scores), "edges": len(c.edges), "scored_edges": len(c.edges) + len(c.candidate_edges),
+            "seed": c.provenance.get("seed"),
             "n": c.provenance.get("n"), "faithfulness": np.nan if f is None else f.value,
             "low": np.nan if f is None else f.low, "high": np.nan if f is None else f.high,
             "random_p": self.random_p, "origin": self.origin,

@@ -164,6 +164,8 @@ def test_one_forward_a_circuit_is_a_run_for_every_reader(name):
     assert fast.fast and not slow.fast
     masks = np.random.default_rng(0).random((4, len(graph.edges))) < [[0.1], [0.5], [0.9], [0.97]]
     close(fast.keep_masks(masks), slow.keep_masks(masks))
+    late = [[edge] for edge in graph.edges[-3:]] + [[edge for edge in graph.edges if edge.target.depth == 1][:3]]
+    close(fast.remove(late), slow.remove(late))  # blocks before the first cut are not computed again
     close(fast.empty, slow.empty)
 
 

@@ -1,0 +1,130 @@
+"""Where methods disagree about a node, and why: both directions, the tangent, a small change, the direct path.
+
+Five numbers per node in one unit. Their pattern names the reason: a softmax or norm that saturates, paths that cancel,
+other nodes that repair a removal, or a node that works only together with others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from interp.discovery.nodes import nodes as all_nodes
+from interp.discovery.nodes import source
+from interp.effects import effects
+from interp.hooks import Counterfactual, HookedModel
+from interp.results import Node, plots
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+QUARTER = 0.25
+FACTOR = 2.0  # numbers that differ by less are taken to agree
+FLOOR = 0.05  # of the largest effect: differences below it are not spoken of
+REASONS = {
+    "agree": "the numbers agree within a factor of two",
+    "repair": "restoring it matters far more than removing it: others stand in for it (OR, backups)",
+    "joint": "removing it matters far more than restoring it: it works only with others (AND)",
+    "saturation": "the gradient says far less than the whole change does: a softmax, norm or activation is saturated",
+    "overshoot": "the gradient says far more than the whole change does: the response levels off on the way",
+    "cancellation": "its direct path and its way through others have opposite signs",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Disagreement:
+    """`table`: one row a node with its effects and the reason, largest disagreement first; in `unit`, the metric's."""
+
+    table: pd.DataFrame
+    unit: str
+    forwards: float
+
+    def frame(self) -> pd.DataFrame:
+        """node, removing, restoring, tangent, relp, small_change, direct, reason, why."""
+        return self.table
+
+    def figure(self) -> "go.Figure":
+        """Tangent against the exact effect of removing, a colour and a symbol for each reason."""
+        import plotly.graph_objects as go
+
+        figure = go.Figure()
+        symbols = ("circle", "diamond", "square", "x", "triangle-up", "cross")
+        for (reason, why), colour, symbol in zip(REASONS.items(), (plots.GREY, *plots.LINES[:5]), symbols):
+            rows = self.table[self.table["reason"] == reason]
+            if len(rows):
+                figure.add_scatter(
+                    x=rows["removing"], y=rows["tangent"], mode="markers", name=reason,
+                    marker={"color": colour, "symbol": symbol, "size": 8},
+                    hovertext=[plots.label_text(f"{n}: {why}") for n in rows["node"]],
+                )
+        ends = [float(self.table[["removing", "tangent"]].to_numpy().min()),
+                float(self.table[["removing", "tangent"]].to_numpy().max())]
+        figure.add_scatter(x=ends, y=ends, mode="lines", name="equal", line={"color": plots.GREY, "dash": "dot"})
+        return plots.styled(
+            figure, title="Where methods disagree", x_title=f"removing, exact ({self.unit})",
+            y_title=f"tangent ({self.unit})",
+        )
+
+    def save(self, run) -> None:
+        """Table and figure into a run directory."""
+        run.save_views("disagreement", self)
+
+
+def disagreement(
+    model: HookedModel, part, universe: Sequence[Node] | None = None, *, rows: int | None = None
+) -> Disagreement:
+    """Five effects of every node on one part of a task, and the reason where they disagree.
+
+    `removing` and `restoring` are exact, in the two directions. `tangent` and `relp` are linear. `small_change` is four
+    times the exact effect of a quarter of the node's change: what the response is near the clean run. `direct` is what
+    reaches the output through no other component. All in the metric's unit, means over the prompts.
+    """
+    universe = list(universe or all_nodes(model))
+    sources = [source(node) for node in universe]
+    clean = model.read(part.clean, list(dict.fromkeys(node.site for node in universe)))
+    corrupt = model.read(part.corrupt, list(clean))
+    near = {site: clean[site] + QUARTER * (corrupt[site] - clean[site]) for site in clean}
+    forwards, columns = 0.0, {}
+    asked = {
+        "removing": ("ablation", part.clean, Counterfactual(part.corrupt), 1.0),
+        "restoring": ("ablation", part.corrupt, Counterfactual(part.clean), -1.0),
+        "tangent": ("tangent", part.clean, Counterfactual(part.corrupt), 1.0),
+        "relp": ("relp", part.clean, Counterfactual(part.corrupt), 1.0),
+        "small_change": ("ablation", part.clean, near, 1 / QUARTER),
+        "direct": ("direct", part.clean, Counterfactual(part.corrupt), 1.0),
+    }
+    for name, (rules, x, baseline, factor) in asked.items():
+        found = effects(model, x, sources, part.metric, rules, baseline=baseline, rows=rows)
+        columns[name] = factor * found.values.double().mean(1).numpy()
+        forwards += found.cost["forwards"]
+    table = pd.DataFrame({"node": [node.label for node in universe], **columns})
+    scale = float(np.abs(table[["removing", "restoring"]].to_numpy()).max())
+    table["reason"] = [reason(row, FLOOR * scale) for row in table.to_dict("records")]
+    table["why"] = table["reason"].map(REASONS)
+    spread = table[["removing", "restoring", "tangent", "small_change"]]
+    order = np.argsort(-(spread.max(axis=1) - spread.min(axis=1)).to_numpy(), kind="stable")
+    return Disagreement(table.iloc[order].reset_index(drop=True), getattr(part.metric, "unit", ""), forwards)
+
+
+def reason(row: dict[str, float], floor: float) -> str:
+    """The first of `REASONS` that the numbers of one node show, the most telling first; "agree" where none does."""
+    off, on, tangent = (row[k] for k in ("removing", "restoring", "tangent"))
+    if _larger(on, off, floor):
+        return "repair"
+    if _larger(off, on, floor):
+        return "joint"
+    if _larger(off, tangent, floor):
+        return "saturation"
+    if _larger(tangent, off, floor):
+        return "overshoot"
+    if row["direct"] * (off - row["direct"]) < 0 and _larger(row["direct"], off, floor):
+        return "cancellation"
+    return "agree"
+
+
+def _larger(a: float, b: float, floor: float) -> bool:
+    """Whether `a` is larger in size than `b` by the factor, and by more than the floor; another sign counts as zero."""
+    b = abs(b) if a * b > 0 else 0.0
+    return abs(a) > FACTOR * b and abs(a) - b > floor

@@ -1,0 +1,44 @@
+"""The reasons why methods disagree, on a model whose OR and idle heads were written by hand, and on a trained one."""
+
+import pytest
+
+import interp
+from interp.discovery.disagreement import REASONS, disagreement, reason
+from interp.discovery.nodes import nodes
+from tests.discovery.hand import HEADS, UNIVERSE, hand_model, on_off
+
+AGREE = {"removing": 1.0, "restoring": 1.1, "tangent": 0.9, "small_change": 1.0, "relp": 1.0, "direct": 1.0}
+
+
+@pytest.mark.parametrize(
+    "changed, expected",
+    [
+        ({}, "agree"),
+        ({"removing": 0.1, "tangent": 0.1}, "repair"),
+        ({"restoring": 0.1}, "joint"),
+        ({"tangent": 0.2, "small_change": 0.2}, "saturation"),
+        ({"tangent": 3.0}, "overshoot"),
+        ({"direct": 3.0}, "cancellation"),
+        ({"removing": 0.01, "restoring": 0.03, "tangent": 0.0, "direct": 0.0}, "agree"),  # below the floor
+    ],
+)
+def test_the_pattern_of_the_numbers_names_the_reason(changed, expected):
+    assert reason(AGREE | changed, floor=0.05) == expected
+
+
+def test_backups_and_conjunctions_written_by_hand_are_named():
+    found = disagreement(hand_model(), on_off(), UNIVERSE).frame().set_index("node")
+    assert found.loc[HEADS[0].label, "reason"] == found.loc[HEADS[1].label, "reason"] == "repair"
+    unread = found.loc[HEADS[3].label, ["removing", "restoring", "tangent", "direct"]]
+    assert unread.abs().max() < 1e-6
+
+
+def test_a_trained_induction_head_is_hidden_from_the_tangent_by_its_softmax():
+    model = interp.load("garden/induction-2l")
+    part = interp.task("induction", model=model, n=24, seed=0).part("discover")
+    found = disagreement(model, part, nodes(model, qkv=True))
+    table = found.frame().set_index("node")
+    assert table.loc["L0H2", "reason"] == "saturation" and table.loc["L1H2.k", "reason"] == "saturation"
+    assert table.loc["L0H1", "reason"] == "agree"
+    assert set(table["reason"]) <= set(REASONS) and table["why"].notna().all()
+    assert {trace.name for trace in found.figure().data} >= {"saturation", "agree", "equal"}
