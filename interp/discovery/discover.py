@@ -44,7 +44,7 @@ def discover(
     Raises BadInput for an unknown method or too few prompts, before any long work.
     """
     if level == "edges":
-        return _among_edges(model, task, method, nodes, positions, budget, within, seed, rows)
+        return _among_edges(model, task, method, nodes, positions, budget, within, seed, rows, done)
     if level != "nodes":
         raise BadInput(f"level is {level!r}; a circuit is found among 'nodes' or 'edges'")
     budget = AUTO_EXACT if budget is None else budget
@@ -65,12 +65,13 @@ def discover(
     return Circuit.from_scores(model.name, task.name, method, scores, k, provenance=provenance)
 
 
-def _among_edges(model, task, method, nodes, positions, budget, within, seed, rows) -> Circuit:
+def _among_edges(model, task, method, nodes, positions, budget, within, seed, rows, done) -> Circuit:
     if nodes is not None or positions is not None:
         raise BadInput("edges are found among all nodes, at all positions; leave nodes and positions out")
     start = time.perf_counter()
     scores, edges, others, facts = discover_edges(
-        model, task, method, budget=EDGE_EXACT if budget is None else budget, within=within, seed=seed, rows=rows
+        model, task, method, budget=EDGE_EXACT if budget is None else budget, within=within, seed=seed, rows=rows,
+        done=done,
     )
     return Circuit(
         model.name, task.name, method, tuple(scores), scores, edges,

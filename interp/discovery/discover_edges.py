@@ -16,7 +16,7 @@ from interp.results import Edge, Node
 
 def discover_edges(
     model: HookedModel, task, method: str, *, budget: int = EDGE_EXACT, within: tuple[float, float], seed: int,
-    rows: int | None,
+    rows: int | None, done=None,
 ) -> tuple[dict[Node, float], tuple[Edge, ...], tuple[Edge, ...], dict]:
     """(score of every head, mixer and MLP that a kept edge touches, kept edges, all others, provenance).
 
@@ -27,9 +27,9 @@ def discover_edges(
     check_edge_method(method)
     held, part = task.part("select"), task.part("discover")
     graph = Graph.of(model, first_rows(part.clean, slice(0, 1)))
-    circuits = EdgeCircuits(model, held, graph, rows)
+    circuits = EdgeCircuits(model, held, graph, rows, done=done, name="select")
     faithfulness(circuits.full, circuits.empty, circuits.full, held.clusters)  # refuses a task the model does not do
-    scores, facts = edge_scores(model, part, graph, method, budget=budget, seed=seed, rows=rows)
+    scores, facts = edge_scores(model, part, graph, method, budget=budget, seed=seed, rows=rows, done=done)
     order = np.argsort(-np.abs(scores), kind="stable")
     ranking = [graph.edges[i] for i in order]
     curve = faithfulness_curve(circuits, ranking, held)

@@ -6,6 +6,7 @@ every set of inputs that differs, which is right for any model and slow. Both gi
 Paper: Conmy 2023 (2304.14997), edges; Hanna 2024 (2403.17806), their evaluation.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from interp.discovery.edge_rows import Rows
 from interp.discovery.edge_streams import Streams
 from interp.discovery.entries import entries
 from interp.discovery.graph import Graph
+from interp.discovery.runs import Apart
 from interp.effects.patched import BUDGET
 from interp.effects.skip import default_rows
 from interp.hooks import HookedModel
@@ -30,13 +32,16 @@ class EdgeCircuits:
     """Metric values of a model cut down to sets of edges, on one part of a task; the calls of `runs.Circuits`.
 
     `universe` are the edges that can be cut. `full` and `empty` are the metric with all and with none of them, [batch].
+    `done` keeps finished circuits, as in `effects`; `name` is of the part.
     Raises BadInput for a model whose attentions pass something around their heads, so that an edge is not all that is
     between two nodes.
     """
 
     def __init__(
-        self, model: HookedModel, part, graph: Graph | None = None, rows: int | None = None, *, slow: bool = False
+        self, model: HookedModel, part, graph: Graph | None = None, rows: int | None = None, *, slow: bool = False,
+        done=None, name: str = "",
     ):
+        self.done = None if done is None else Apart(done, f"{name} edges")
         self._rows = rows
         one = first_rows(part.clean, slice(0, 1))
         self.model, self.part = model, part
@@ -84,17 +89,24 @@ class EdgeCircuits:
     def mirrored(self) -> "EdgeCircuits":
         """The same on the counterfactual prompts, where a cut edge brings what it has on the clean ones."""
         part = replace(self.part, clean=self.part.corrupt, corrupt=self.part.clean)
-        return EdgeCircuits(self.model, part, self.graph, self._rows, slow=not self.fast)
+        return EdgeCircuits(
+            self.model, part, self.graph, self._rows, slow=not self.fast, done=self.done, name="restored"
+        )
 
     def keep_masks(self, masks: np.ndarray) -> np.ndarray:
         """Metric with the edges intact where `masks` [circuit, edge] is True, in the order of `universe`."""
         keys = [np.packbits(mask).tobytes() for mask in masks]
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        for key in first if self.done is not None else ():
+            if key not in self._known and (kept := self.done.get(0, _label(key))) is not None:
+                self._known[key] = kept.double().numpy()
         new = sorted(i for key, i in first.items() if key not in self._known)
         chunks = [new[i : i + self._each] for i in range(0, len(new), self._each)]
         for chunk in progress(chunks, "edges"):
             values = self.runner.run(torch.from_numpy(masks[chunk]))
             self.forwards += len(chunk) * self.runner.cost
+            if self.done is not None:
+                self.done.put(0, [_label(keys[i]) for i in chunk], values)
             for i, row in zip(chunk, values.double().cpu().numpy()):
                 self._known[keys[i]] = row
         return np.stack([self._known[key] for key in keys])
@@ -107,3 +119,8 @@ class EdgeCircuits:
         except KeyError:
             self.graph.check(given)
         return mask
+
+
+def _label(key: bytes) -> str:
+    """A short name of a set of edges."""
+    return hashlib.blake2b(key, digest_size=12).hexdigest()

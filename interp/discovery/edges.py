@@ -1,7 +1,5 @@
 """Scoring edges: every method that ranks what one node writes and another reads."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from interp.discovery.acdc import acdc_scores
@@ -27,11 +25,12 @@ EDGE_METHODS = {
 
 def edge_scores(
     model: HookedModel, part, graph: Graph, method: str, *, budget: int = EDGE_EXACT, seed: int = 0,
-    rows: int | None = None,
+    rows: int | None = None, done=None,
 ) -> tuple[np.ndarray, dict]:
     """(score per edge [edge], in the order of `graph.edges`, facts), on the prompts of `part`, in the metric's unit.
 
-    `budget` is how many edges "auto" and "path-patching" cut exactly; "path-patching" refuses more.
+    `budget` is how many edges "auto" and "path-patching" cut exactly; "path-patching" refuses more. `done` keeps
+    finished cuts, as in `effects`.
     Raises BadInput for an unknown method, and what cannot be had of the model.
     """
     check_edge_method(method)
@@ -42,7 +41,16 @@ def edge_scores(
         return found.double().mean(1).numpy(), facts | {"limits": rule_set(method).limits}
     if method == "gradient-norm":
         return gradient_sizes(model, part.clean, graph, part.metric).double().mean(1).numpy(), {"forwards": 3.0}
-    return _EXACT[method](model, part, graph, budget=budget, seed=seed, rows=rows)
+    n = len(graph.edges)
+    if method == "path-patching" and n > budget:
+        raise BadInput(f"the model has {n} edges and the budget is {budget}; method='auto' confirms a shortlist, or "
+                       "raise the budget")
+    circuits = EdgeCircuits(model, part, graph, rows, done=done, name="discover")
+    if method == "acdc":
+        return acdc_scores(circuits)
+    if method == "auto":
+        return ranked(BothEdges(circuits), n, budget, seed)
+    return cut_singly(circuits, np.arange(n)), {"forwards": circuits.forwards, "exact": n}
 
 
 def check_edge_method(method: str) -> None:
@@ -52,32 +60,11 @@ def check_edge_method(method: str) -> None:
                        f"There are: {', '.join(EDGE_METHODS)}")
 
 
-def _path_patching(model, part, graph: Graph, *, budget: int, seed: int, rows) -> tuple[np.ndarray, dict]:
-    n = len(graph.edges)
-    if n > budget:
-        raise BadInput(f"the model has {n} edges and the budget is {budget}; method='auto' confirms a shortlist, or "
-                       "raise the budget")
-    circuits = EdgeCircuits(model, part, graph, rows)
-    return cut_singly(circuits, np.arange(n)), {"forwards": circuits.forwards, "exact": n}
-
-
-def _auto(model, part, graph: Graph, *, budget: int, seed: int, rows) -> tuple[np.ndarray, dict]:
-    return ranked(BothEdges(model, part, graph, rows), len(graph.edges), budget, seed)
-
-
-def _acdc(model, part, graph: Graph, *, budget: int, seed: int, rows) -> tuple[np.ndarray, dict]:
-    return acdc_scores(EdgeCircuits(model, part, graph, rows))
-
-
-_EXACT: dict[str, Callable] = {"auto": _auto, "path-patching": _path_patching, "acdc": _acdc}
-
-
 class BothEdges:
     """Effects of cutting edges on clean prompts and of restoring them into corrupt ones: what `ranked` asks for."""
 
-    def __init__(self, model: HookedModel, part, graph: Graph, rows: int | None = None):
-        self.model, self.graph, self.forwards = model, graph, 0.0
-        self.circuits = EdgeCircuits(model, part, graph, rows)
+    def __init__(self, circuits: EdgeCircuits):
+        self.circuits, self.forwards = circuits, 0.0
 
     def ways(self, chosen: np.ndarray, rules: str | None = None) -> list[np.ndarray]:
         """[edge] each for cutting (clean minus cut) and restoring (restored minus corrupt), in the metric's unit."""
@@ -89,7 +76,8 @@ class BothEdges:
         return found
 
     def _linear(self, part, rules: str) -> np.ndarray:
-        found, facts = linear_edge_effects(self.model, part.clean, part.corrupt, self.graph, part.metric, rules)
+        of = self.circuits
+        found, facts = linear_edge_effects(of.model, part.clean, part.corrupt, of.graph, part.metric, rules)
         self.forwards += facts["forwards"]
         return found.double().mean(1).numpy()
 

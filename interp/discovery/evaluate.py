@@ -151,7 +151,7 @@ def _cut(model: HookedModel, circuit: Circuit, held, rows, done, part: str) -> t
     if circuit.candidate_edges:
         scored = [*circuit.edges, *circuit.candidate_edges]
         scores = {edge._replace(score=None): edge.score for edge in scored}
-        edges = EdgeCircuits(model, held, rows=rows)
+        edges = EdgeCircuits(model, held, rows=rows, done=done, name=part)
         edges.graph.check(scores)
         return edges, [edge._replace(score=None) for edge in circuit.edges], dict.fromkeys(edges.universe, 0.0) | scores
     # by name, so that a circuit read from a file draws the same random circuits as the one that was saved

@@ -261,3 +261,25 @@ def test_a_circuit_of_edges_is_found_saved_and_holds_on_held_out_prompts(tmp_pat
         interp.discover(model, task, level="edges", positions=[-1])
     with pytest.raises(BadInput, match="level"):
         interp.discover(model, task, level="edgs")
+
+
+def test_finished_circuits_of_edges_are_taken_from_the_store():
+    class Store:
+        def __init__(self):
+            self.kept, self.taken = {}, 0
+
+        def get(self, draw, label):
+            self.taken += label in self.kept
+            return self.kept.get(label)
+
+        def put(self, draw, labels, effects):
+            self.kept |= dict(zip(labels, effects))
+
+    model, part, graph = tiny("attn-only")
+    store = Store()
+    scores, _ = edge_scores(model, part, graph, "auto", done=store)
+    count = len(store.kept)
+    again, _ = edge_scores(model, part, graph, "auto", done=store)
+    assert len(store.kept) == count and store.taken >= count and np.array_equal(scores, again)
+    plain, _ = edge_scores(model, part, graph, "auto")
+    assert np.allclose(plain, scores)  # what is restored is not taken for what is cut
