@@ -19,6 +19,7 @@ COSTS = {
     "effects_cost": "all heads of a GPT-2-small shape on one metric, by rule set",
     "edges": "edges of a GPT-2-small shape: EAP, EAP-IG, paths, circuits, in forwards and backwards",
     "growth": "cost and memory of discovery as layers, heads, positions or prompts double",
+    "depth": "profile, lens and the skip matrix of SmolLM2, in forwards",
     "decomposed_cost": "decomposed sources against plain forwards",
     "programs": "training steps and programs per second, against the reference's figures",
     "compile": "compiling and checking library programs",

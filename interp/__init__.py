@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.adapters import hook as hook
+    from interp.discovery import Comparison as Comparison
     from interp.discovery import Evaluation as Evaluation
+    from interp.discovery import compare as compare
     from interp.discovery import discover as discover
     from interp.discovery import evaluate as evaluate
     from interp.effects import Effects as Effects
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "interp.adapters": ("hook",),
-    "interp.discovery": ("Evaluation", "discover", "evaluate"),
+    "interp.discovery": ("Comparison", "Evaluation", "compare", "discover", "evaluate"),
     "interp.effects": ("Effects", "decompose"),
     "interp.garden.catalog": ("build", "catalog"),
     "interp.garden.loading": ("load",),

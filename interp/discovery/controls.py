@@ -17,10 +17,10 @@ def matched_circuits(circuit: list[Piece], universe: list[Piece], draws: int, se
     Where a site has one node only (an MLP), it is exchanged with those of its kind at any depth. Fewer than `draws`
     where no more exist; never the circuit itself.
     """
-    pools = _pools(universe)
+    pools = pools_of(universe)
     wanted: dict[str, int] = defaultdict(int)
     for node in circuit:
-        wanted[_pool_of(node, pools)] += 1
+        wanted[pool_of(node, pools)] += 1
     return _distinct(circuit, [(pools[pool], count) for pool, count in wanted.items()], draws, seed)
 
 
@@ -50,7 +50,7 @@ def _kind(piece: Piece) -> str:
     return _site(piece).rsplit("blocks.", 1)[-1].split(".", 1)[-1]
 
 
-def _pools(universe: list[Piece]) -> dict[str, list[Piece]]:
+def pools_of(universe: list[Piece]) -> dict[str, list[Piece]]:
     """Pieces by site; sites with a single one are pooled by kind."""
     by_site: dict[str, list[Piece]] = defaultdict(list)
     for piece in universe:
@@ -61,5 +61,5 @@ def _pools(universe: list[Piece]) -> dict[str, list[Piece]]:
     return pools
 
 
-def _pool_of(piece: Piece, pools: dict[str, list[Piece]]) -> str:
+def pool_of(piece: Piece, pools: dict[str, list[Piece]]) -> str:
     return _site(piece) if _site(piece) in pools else _kind(piece)

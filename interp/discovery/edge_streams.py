@@ -120,16 +120,18 @@ class _Run:
             return self._seen(read, stream)[0]
         for read in component.reads:
             if self.cut[read].any():
-                self.heads[read.site] = self._projected(read, module, self._seen(read, stream))
+                norm = self.of.entries[component.write].norm
+                self.heads[read.site] = self._projected(read, module, norm, self._seen(read, stream))
         return stream
 
-    def _projected(self, read: Read, module: nn.Module, seen: Tensor) -> Tensor:
+    def _projected(self, read: Read, module: nn.Module, norm: bool, seen: Tensor) -> Tensor:
         """Queries, keys or values [batch, pos, head, d_head], each head's from the stream [head, ...] that it sees."""
         tap = self.model.map.sites[read.site][1]
         owner = self.model.module.get_submodule(tap.path)
         numbers = torch.arange(len(projection(owner)), device=seen.device).expand(1, 1, -1)
         rows = tap.view.read(numbers, None)[0, 0]  # [head, d_head]: the rows of the weight that make each head
-        x = module.forward(seen.flatten(0, 1)).reshape(len(seen), -1, seen.shape[-1])
+        x = module.forward(seen.flatten(0, 1)) if norm else seen
+        x = x.reshape(len(seen), -1, seen.shape[-1])
         heads = torch.matmul(x, projection(owner)[rows].transpose(1, 2))
         if getattr(owner, "bias", None) is not None:
             heads = heads + owner.bias[rows][:, None]

@@ -3,7 +3,7 @@
 Knowing it, one forward serves a whole circuit of edges (`edge_runs`); without it every reader takes a run of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,14 @@ from interp.hooks.tap import IN, OUT
 
 @dataclass(frozen=True)
 class Entry:
-    """A component reads the stream through the module `path`, at its call number `visit`."""
+    """A component reads the stream through the module `path`, at its call number `visit`.
+
+    `norm` says that what its heads project is what that module returns; else it is the stream as it is given to it.
+    """
 
     path: str
     visit: int
+    norm: bool = True
 
 
 def entries(model: HookedModel, x, graph: Graph) -> dict[str, Entry] | None:
@@ -29,14 +33,18 @@ def entries(model: HookedModel, x, graph: Graph) -> dict[str, Entry] | None:
     Proven on `x` (one prompt will do): streams are plain sums; each entry is given the stream's value; with every entry
     cut, no component depends on an earlier write; queries, keys and values are linear maps of what the entry returns.
     """
-    if not _plain_sums(model) or model.map.final_norm is None:
+    last = model.map.final_norm.path if model.map.final_norm is not None else model.map.unembed
+    if not _plain_sums(model) or last is None:
         return None
     steps = {write: step.start for block in model.map.blocks.values() for step in block.steps for write in step.writes}
     with torch.no_grad():
-        streams = model.read(x, list(dict.fromkeys(steps.values())))
+        final = list(model.map.blocks.values())[-1].resid_post
+        streams = model.read(x, list(dict.fromkeys([*steps.values(), final])))
         calls = _calls(model, x)
-    found: dict[str, Entry] = {"output": Entry(model.map.final_norm.path, 0)}
-    taken: set[Entry] = set()
+    if (last, 0) not in calls or not _same(calls[last, 0][0], streams[final]):
+        return None
+    found: dict[str, Entry] = {"output": Entry(last, 0)}
+    taken: set[tuple[str, int]] = set()
     for component in graph.components:
         block = list(model.map.blocks.values())[component.block]
         stream = streams[steps[component.write]]
@@ -45,13 +53,15 @@ def entries(model: HookedModel, x, graph: Graph) -> dict[str, Entry] | None:
             if path.startswith(f"{block.path}.") and visit == block.visit and _same(given, stream)
         ]
         if any(read.heads for read in component.reads):
-            fits = [entry for entry in fits if _feeds_heads(model, component, calls, calls[entry.path, entry.visit][1])]
+            both = [replace(entry, norm=norm) for entry in fits for norm in (True, False)]
+            fits = [entry for entry in both if _feeds_heads(model, component, calls, entry)]
             fits = fits if _adds_up(model, x, component) else []
-        fits = [entry for entry in fits if entry not in taken]
+        # the outermost that nothing else enters through
+        fits = sorted((e for e in fits if (e.path, e.visit) not in taken), key=lambda e: e.path.count("."))
         if not fits:
             return None
         found[component.write] = fits[0]
-        taken.add(fits[0])
+        taken.add((fits[0].path, fits[0].visit))
     return found if _complete(model, x, graph, found) else None
 
 
@@ -102,15 +112,16 @@ def _same(a: Tensor, b: Tensor, size: Tensor | None = None) -> bool:
     return a.shape == b.shape and bool((a - b).abs().max() <= 1e-5 * (b if size is None else size).abs().max())
 
 
-def _feeds_heads(model: HookedModel, component: Component, calls, output) -> bool:
-    """Whether every query, key and value projection is a linear map of exactly this output."""
-    if not isinstance(output, Tensor):
+def _feeds_heads(model: HookedModel, component: Component, calls, entry: Entry) -> bool:
+    """Whether every query, key and value projection is a linear map of exactly what the entry returns, or is given."""
+    source = calls[entry.path, entry.visit][entry.norm]
+    if not isinstance(source, Tensor):
         return False
     for read in component.reads:
         site, tap = model.map.sites[read.site]
         module = model.module.get_submodule(tap.path)
         call = calls.get((tap.path, site.visit))
-        if not read.heads or tap.point != OUT or projection(module) is None or call is None or call[0] is not output:
+        if not read.heads or tap.point != OUT or projection(module) is None or call is None or call[0] is not source:
             return False
     return True
 

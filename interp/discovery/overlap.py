@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interp.discovery.controls import _pool_of, _pools
+from interp.discovery.controls import pool_of, pools_of
 from interp.discovery.runs import Piece
 from interp.results import BadInput, Estimate
 from interp.results.estimate import bootstrap_statistic
@@ -36,8 +36,8 @@ def overlap(a: Collection[Piece], b: Collection[Piece], universe: Sequence[Piece
     a, b = set(a), set(b)
     if missing := (a | b) - set(universe):
         raise BadInput(f"{sorted(piece.name for piece in missing)[0]} is a member and not among the candidates")
-    pools = _pools(list(universe)) if null == DEPTH else {}
-    chances = _common(a, b, universe, (lambda piece: _pool_of(piece, pools)) if pools else (lambda piece: null))
+    pools = pools_of(list(universe)) if null == DEPTH else {}
+    chances = _common(a, b, universe, (lambda piece: pool_of(piece, pools)) if pools else (lambda piece: null))
     both, sizes = len(a & b), len(a) + len(b)
     if not sizes:
         return Overlap(0, np.nan, np.nan, 1.0, null)

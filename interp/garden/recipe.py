@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from interp.hooks.model import HookedModel
@@ -14,10 +14,11 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids [batch, pos] and what each position should predict [batch, pos], `IGNORE` where nothing."""
+    """Token ids [batch, pos] and what each position should predict [batch, pos], `IGNORE` where nothing; or pixels
+    [batch, channels, side, side] and the class of each image [batch]."""
 
-    tokens: Int[Tensor, "batch pos"]
-    targets: Int[Tensor, "batch pos"]
+    tokens: Int[Tensor, "batch pos"] | Float[Tensor, "batch channels side side"]
+    targets: Int[Tensor, "batch pos"] | Int[Tensor, " batch"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ def _step(model: HookedModel, optimiser, recipe: Recipe, seed: int, step: int, d
     for group in optimiser.param_groups:
         group["lr"] = recipe.rate * schedule(step, recipe)
     logits = model.module(batch.tokens.to(device))
-    loss = cross_entropy(logits.flatten(0, 1), batch.targets.to(device).flatten(), ignore_index=IGNORE)
+    loss = cross_entropy(logits.flatten(0, -2), batch.targets.to(device).flatten(), ignore_index=IGNORE)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

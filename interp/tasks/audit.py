@@ -12,7 +12,7 @@ from torch import Tensor
 from interp.hooks.baselines import rows as input_rows
 from interp.results.errors import BadInput
 from interp.results.estimate import Estimate, bootstrap_mean
-from interp.tasks.metrics import AtPosition, LogitDiff, LogProb
+from interp.tasks.metrics import AtPosition, LogitDiff, LogProb, PerPrompt
 from interp.tasks.task import Task, ids_of
 from interp.tasks.text import Inputs, continuation, encode, mask_token
 
@@ -79,6 +79,9 @@ def audit(task: Task, model: Any = None) -> Audit:
 
 
 def _lengths(task: Task) -> Check:
+    if _is_image(task.clean):
+        size = " x ".join(map(str, task.clean.shape[2:]))
+        return Check("lengths", True, f"clean and corrupt are images of {size} pixels", 0)
     clean, corrupt = (_mask(x).sum(1) for x in (task.clean, task.corrupt))
     bad = (clean != corrupt).nonzero()[:, 0].tolist()
     if bad:
@@ -90,9 +93,11 @@ def _lengths(task: Task) -> Check:
 
 
 def _contrast(task: Task) -> Check:
-    changed = ((ids_of(task.clean) != ids_of(task.corrupt)) & _mask(task.clean)).sum(1)
+    different = ids_of(task.clean) != ids_of(task.corrupt)
+    what = "pixels" if _is_image(task.clean) else "tokens"
+    changed = (different.any(1) if _is_image(task.clean) else different & _mask(task.clean)).flatten(1).sum(1)
     same = int((changed == 0).sum())
-    detail = f"a corrupt prompt differs in {changed.float().mean():.1f} tokens from its clean one"
+    detail = f"a corrupt prompt differs in {changed.float().mean():.1f} {what} from its clean one"
     return Check("contrast", not same, f"{same} corrupt prompts equal their clean one" if same else detail,
                  float(changed.float().mean()))
 
@@ -198,7 +203,7 @@ def measure(task: Task, model: Any, inputs: Inputs) -> tuple[np.ndarray, np.ndar
             if value.shape != (len(chunk),):
                 raise BadInput(f"the metric gave shape {list(value.shape)} for {len(chunk)} prompts; one number each")
             values.append(value.double().cpu().numpy())
-            if isinstance(metric, AtPosition):
+            if isinstance(metric, PerPrompt):
                 right.append(metric.accuracy(output).double().cpu().numpy())
     return np.concatenate(values), np.concatenate(right) if right else None
 
@@ -214,8 +219,13 @@ def _mask(inputs: Inputs) -> Tensor:
     return inputs["attention_mask"].bool()
 
 
-def _keys(inputs: Inputs) -> list[tuple[int, ...]]:
-    """The real tokens of every prompt."""
+def _is_image(inputs: Inputs) -> bool:
+    """Whether the inputs are pixels [batch, channels, height, width] and not tokens."""
+    return isinstance(inputs, Tensor) and inputs.is_floating_point()
+
+
+def _keys(inputs: Inputs) -> list[tuple[float, ...]]:
+    """The real tokens of every prompt; of an image, its pixels."""
+    if _is_image(inputs):
+        return [tuple(pixels.tolist()) for pixels in inputs.flatten(1)]
     return [tuple(ids[real].tolist()) for ids, real in zip(ids_of(inputs), _mask(inputs), strict=True)]
-
-

@@ -1,14 +1,14 @@
 """Metrics: one number per prompt out of a model's output, larger meaning more of the behaviour.
 
-A metric is called with the output, [batch, pos, vocab] -> [batch]. The ones here read one position of each prompt
-(`positions`, absolute, padding counted), so that an engine that has the output at these positions only can call
+A metric is called with the output, [batch, pos, vocab] -> [batch]. Most of the ones here read one position of each
+prompt (`positions`, absolute, padding counted), so that an engine that has the output at these positions only can call
 `read(at)` with [batch, vocab]. Any function of the output to [batch] is a metric elsewhere in the package too; what
 it lacks is `rows`, so it must treat every row alike. All are differentiable, in any floating type.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -19,34 +19,45 @@ from interp.results.errors import BadInput
 Metric = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True, eq=False)
-class AtPosition:
-    """What the metrics here share: per-prompt tensors, of which `positions` says where each prompt is read."""
+class PerPrompt:
+    """What the metrics here share: a dataclass of per-prompt tensors (all fields but `_shared`), a unit and bounds."""
 
-    positions: Int[Tensor, " batch"]
     unit: ClassVar[str]
     bounds: ClassVar[tuple[float, float]]
+    _shared: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        if not len(self.positions) or int(torch.as_tensor(self.positions).min()) < 0:
-            raise BadInput(f"{type(self).__name__} needs a position per prompt, counted from 0")
         for name in self._per_prompt():
             value = torch.as_tensor(getattr(self, name)).cpu()
-            if len(value) != len(self.positions):
-                raise BadInput(f"{type(self).__name__} has {len(value)} {name} for {len(self)} positions")
+            if len(value) != len(self):
+                raise BadInput(f"{type(self).__name__} has {len(value)} {name} for {len(self)} {self._per_prompt()[0]}")
             object.__setattr__(self, name, value)
 
     def _per_prompt(self) -> list[str]:
         return [field.name for field in fields(self) if field.name not in self._shared]
 
-    _shared: ClassVar[tuple[str, ...]] = ()
-
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(getattr(self, self._per_prompt()[0]))
 
-    def rows(self, index: Any) -> "AtPosition":
+    def rows(self, index: Any) -> Self:
         """The same metric for the prompts that `index` (a slice, integers or booleans) selects, in its order."""
         return replace(self, **{name: getattr(self, name)[index] for name in self._per_prompt()})
+
+    def accuracy(self, output: Tensor) -> Float[Tensor, " batch"]:
+        """1 where the model is right, else 0; each metric says what counts as right."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class AtPosition(PerPrompt):
+    """A metric of one position a prompt: `positions` says where each is read."""
+
+    positions: Int[Tensor, " batch"]
+
+    def __post_init__(self) -> None:
+        if not len(self.positions) or int(torch.as_tensor(self.positions).min()) < 0:
+            raise BadInput(f"{type(self).__name__} needs a position per prompt, counted from 0")
+        super().__post_init__()
 
     def __call__(self, output: Float[Tensor, "batch pos vocab"]) -> Float[Tensor, " batch"]:
         """The metric of every prompt. Raises BadInput for an output of another batch or too few positions."""
@@ -81,7 +92,8 @@ class AtPosition:
         return None
 
 
-def _pick(at: Tensor, ids: Tensor) -> Tensor:
+def pick(at: Float[Tensor, "batch vocab"], ids: Tensor) -> Float[Tensor, " batch"]:
+    """The column that `ids` names in each row. Raises BadInput for a column that is not there."""
     if int(ids.max()) >= at.shape[-1]:
         raise BadInput(
             f"the metric reads token {int(ids.max())}; the output has {at.shape[-1]} columns. Is it the logits of the "
@@ -100,7 +112,7 @@ class LogitDiff(AtPosition):
     bounds: ClassVar[tuple[float, float]] = (float("-inf"), float("inf"))
 
     def read(self, at: Tensor) -> Tensor:
-        return _pick(at, self.correct) - _pick(at, self.wrong)
+        return pick(at, self.correct) - pick(at, self.wrong)
 
     def correct_at(self, at: Tensor) -> Tensor:
         return self.read(at) > 0
@@ -122,7 +134,7 @@ class LogProb(AtPosition):
     bounds: ClassVar[tuple[float, float]] = (float("-inf"), 0.0)
 
     def read(self, at: Tensor) -> Tensor:
-        return _pick(at.log_softmax(-1), self.target)
+        return pick(at.log_softmax(-1), self.target)
 
     def correct_at(self, at: Tensor) -> Tensor:
         return at.argmax(-1) == self.target.to(at.device)
@@ -160,4 +172,4 @@ class ProbDiff(AtPosition):
 
 def rows_of(metric: Metric, index: Any) -> Metric:
     """`metric.rows(index)`; a plain function, which has no rows of its own, is given back as it is."""
-    return metric.rows(index) if isinstance(metric, AtPosition) or hasattr(metric, "rows") else metric
+    return metric.rows(index) if isinstance(metric, PerPrompt) or hasattr(metric, "rows") else metric

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 class Task:
     """Clean and corrupt prompts, aligned row for row and token for token, and what is measured on them.
 
-    `clean` and `corrupt` are token ids [batch, pos], or a mapping with `input_ids` and `attention_mask` where lengths
-    differ. `metric(output) -> [batch]`. `prompts` has one readable row per prompt. `clusters` [batch] numbers what is
-    independent (template x content): the unit that is resampled and split. `split` gives the rows of "discover",
-    "select" and "test". `baseline` names what an ablated activation is replaced by unless said otherwise:
-    "counterfactual" is the activation of the corrupt prompt. `content` names the columns of `prompts` whose values
-    no two parts share. `readings` are measurements of the model that belong to the task without being causal (what a
-    published head attends to): name -> function of the model to an Estimate.
+    `clean` and `corrupt` are token ids [batch, pos], a mapping with `input_ids` and `attention_mask` where lengths
+    differ, or pixels [batch, channels, height, width]. `metric(output) -> [batch]`. `prompts` has one readable row per
+    prompt. `clusters` [batch] numbers what is independent (template x content): the unit that is resampled and split.
+    `split` gives the rows of "discover", "select" and "test". `baseline` names what an ablated activation is replaced
+    by unless said otherwise: "counterfactual" is the activation of the corrupt prompt. `content` names the columns of
+    `prompts` whose values no two parts share. `readings` are measurements of the model that belong to the task without
+    being causal (what a published head attends to): name -> function of the model to an Estimate.
     Raises BadInput where these do not fit together, or where a cluster is in two parts.
     """
 
@@ -81,7 +81,7 @@ class Task:
         """Where the real tokens of every clean prompt are; the corrupt ones have the same."""
         ids = ids_of(self.clean)
         mask = None if isinstance(self.clean, Tensor) else self.clean.get("attention_mask")
-        return Lengths.of(*ids.shape, mask)
+        return Lengths.of(*ids.shape[:2], mask)
 
     def part(self, name: str) -> "Task":
         """The task on the prompts of one part: "discover", "select" or "test".
@@ -149,5 +149,5 @@ class Task:
 
 
 def ids_of(inputs: Inputs) -> Tensor:
-    """The token ids [batch, pos] of an input."""
+    """The token ids [batch, pos] of an input; pixels as they are."""
     return inputs if isinstance(inputs, Tensor) else inputs["input_ids"]

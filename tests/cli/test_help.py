@@ -9,15 +9,16 @@ COMMANDS = sorted(command.callback.__name__ for command in app.registered_comman
 
 
 def test_every_command_of_the_design_is_there():
-    assert {group.name for group in app.registered_groups} >= {"programs"}
-    wanted = {"models", "show", "fetch", "effects", "decompose", "discover", "evaluate", "train", "runs", "doctor"}
+    assert {group.name for group in app.registered_groups} >= {"programs", "codebook"}
+    wanted = {"models", "show", "fetch", "effects", "decompose", "discover", "evaluate", "train", "runs", "doctor",
+              "compare", "depth", "disagreement", "sweep"}
     assert wanted <= set(COMMANDS)
 
 
 def test_help_lists_every_command_in_a_whole_line_each():
     result = interp("--help")
     assert result.exit_code == 0 and "..." not in result.stdout.partition("Commands:")[2]
-    assert all(f"\n  {command} " in result.stdout for command in [*COMMANDS, "programs"])
+    assert all(f"\n  {command} " in result.stdout for command in [*COMMANDS, "programs", "codebook"])
     assert "130" in result.stdout and "interp discover induction" in result.stdout
 
 

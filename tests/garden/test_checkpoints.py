@@ -45,7 +45,8 @@ def test_a_checkpoint_is_small_and_says_how_it_was_made(name):
 
 @pytest.mark.parametrize("name, key", [
     ("induction-2l", "repeat_accuracy"), ("induction-1l", "repeat_accuracy"), ("mod-add-29", "held_out_accuracy"),
-    ("sorting-1l", "accuracy"), ("text-small", "bits_per_byte"),
+    ("sorting-1l", "accuracy"), ("text-small", "bits_per_byte"), ("dyck-2l", "accuracy"),
+    ("digits-vit", "held_out_accuracy"),
 ])
 def test_the_readme_states_the_recorded_number(name, key):
     text = (GARDEN / name / "README.md").read_text()
@@ -73,6 +74,17 @@ def test_one_head_looks_back_by_one_and_the_second_layer_matches_prefixes():
 def test_the_arithmetic_models_generalise():
     assert _record("mod-add-29")["metrics"]["held_out_accuracy"] > 0.99
     assert _record("sorting-1l")["metrics"]["accuracy"] >= 0.99
+
+
+def test_the_bracket_model_leaves_nothing_but_chance():
+    m = _record("dyck-2l")["metrics"]
+    assert m["far_accuracy"] > 0.99 and 0 < m["loss"] - m["entropy"] < 0.01
+
+
+def test_the_digit_model_generalises_and_is_no_better_than_a_line():
+    record = _record("digits-vit")
+    assert record["metrics"]["held_out_accuracy"] > 0.95
+    assert abs(record["metrics"]["held_out_accuracy"] - record["baseline"]["logistic_regression_accuracy"]) < 0.02
 
 
 def test_the_text_model_has_its_tokenizer_and_its_baseline():

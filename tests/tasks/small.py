@@ -7,7 +7,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from interp.adapters.transformers import hook
-from interp.tasks import agreement, greater_than, ioi
+from interp.tasks import agreement, capitals, docstring, greater_than, ioi, pronoun
 from interp.tasks.corpus import words
 
 END = "<|end|>"
@@ -18,7 +18,9 @@ def texts() -> list[str]:
     nouns = [word for pair in words("nouns") for word in pair]
     lists = [words(name) for name in ("female_names", "male_names", "places", "objects", "events")]
     listed = [f"the {word} is, the {word} are." for one in (*lists, nouns) for word in one]
-    templates = [*ioi.TEMPLATES, *agreement.PLAIN, *agreement.WITH_ATTRACTOR, greater_than.TEMPLATE]
+    templates = [*ioi.TEMPLATES, *agreement.PLAIN, *agreement.WITH_ATTRACTOR, greater_than.TEMPLATE,
+                 *pronoun.TEMPLATES, *capitals.TEMPLATES, capitals.ASKED, docstring.TEMPLATE]
+    listed += [f"the {word} is, the {word} are. she he" for pair in capitals.countries().items() for word in pair]
     return listed + ["".join(c for c in template if c not in "{}") for template in templates] * 5
 
 
@@ -31,7 +33,7 @@ def bpe(digits: str = "", side: str = "right") -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     years = [f" {year}" for year in range(1000, 2000)] if digits else []
     trainer = trainers.BpeTrainer(
-        vocab_size=6000, min_frequency=1, special_tokens=[END], show_progress=False,
+        vocab_size=8000, min_frequency=1, special_tokens=[END], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator(texts() * 2 + years, trainer)

@@ -1,4 +1,4 @@
-"""ioi, greater-than and agreement: what they say, that a rule which does the task gets them right, and bad input."""
+"""The tasks of English text: what they say, that a rule which does the task gets them right, and bad input."""
 
 import re
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.results import BadInput
-from interp.tasks import Task, agreement, ioi, task
+from interp.tasks import Task, agreement, capitals, ioi, pronoun, task
 from interp.tasks.audit import measure
 from interp.tasks.corpus import words
 from interp.tasks.task import ids_of
@@ -20,6 +20,7 @@ CASES = [
     ("agreement", {"attractor": "none"}), ("agreement", {"attractor": "opposite"}),
     ("agreement", {"attractor": "same"}),
     ("greater-than", {}), ("greater-than", {"same_digit": "neither"}), ("greater-than", {"century": 17}),
+    ("pronoun", {}), ("capitals", {"known": False}), ("docstring", {}), ("docstring", {"counterfactual": "answer"}),
 ]
 
 
@@ -62,6 +63,23 @@ def verb_of_the_subject(text: str) -> dict[str, float]:
     plural = {form: number for pair in words("nouns") for number, form in enumerate(pair)}
     subject = next(w for w in re.findall(r"\w+", text) if w in plural)
     return {(" is", " are")[plural[subject]]: 5.0}
+
+
+def of_its_gender(text: str) -> dict[str, float]:
+    names = re.findall(r"\w+", text)
+    return {said: 5.0 for gender, said in pronoun.PRONOUNS.items() if set(words(f"{gender}_names")) & set(names)}
+
+
+def next_argument(text: str) -> dict[str, float]:
+    arguments = re.search(r"\((.*)\)", text)[1].split(", ")[1:]
+    told = re.findall(r":param (\w+):", text)
+    return {f" {arguments[2]}": 5.0} if arguments[:2] == told else {}
+
+
+def of_the_country(text: str, known=None) -> dict[str, float]:
+    country = next(name for name in sorted(capitals.countries(), key=len, reverse=True) if name in text)
+    right = known is None or country in known
+    return {f" {capitals.countries()[country if right else 'Peru']}": 5.0}
 
 
 def later_tens(text: str) -> dict[str, float]:
@@ -126,6 +144,45 @@ def test_agreement_attractors_have_the_number_they_say():
             assert (subject == other) == (kind == "same")
 
 
+@pytest.mark.parametrize("make", TOKENIZERS.values(), ids=TOKENIZERS)
+def test_pronoun_is_solved_by_the_gender_of_the_name(make):
+    t, clean, corrupt, right = solved("pronoun", of_its_gender, make())
+    assert right.all() and (clean == 5.0).all() and (corrupt == -5.0).all()
+    assert set(t.prompts["gender"]) == {"female", "male"}
+    assert ((ids_of(t.clean) != ids_of(t.corrupt)).sum(1) == 1).all()
+    assert set(build("pronoun", n=100).prompts["template"]) == set(pronoun.TEMPLATES)
+
+
+def test_docstring_is_solved_by_the_next_argument():
+    _, clean, corrupt, right = solved("docstring", next_argument, bpe())
+    assert right.all() and (clean == 5.0).all() and (corrupt == 0.0).all()  # what is documented is not defined
+    t, clean, corrupt, _ = solved("docstring", next_argument, bpe(), counterfactual="answer")
+    assert (clean == 5.0).all() and (corrupt == -5.0).all()
+    assert ((ids_of(t.clean) != ids_of(t.corrupt)).sum(1) == 1).all()
+
+
+def test_capitals_are_those_of_the_countries():
+    t, clean, corrupt, right = solved("capitals", of_the_country, bpe())
+    assert right.all() and (clean == 5.0).all() and (corrupt == -5.0).all()
+    assert set(t.prompts["template"]) == set(capitals.TEMPLATES)
+    assert len(capitals.countries()) == 146 and len(set(capitals.countries().values())) == 146
+
+
+def test_capitals_keeps_what_the_model_knows_when_asked_otherwise():
+    known = sorted(capitals.countries())[::2]
+    model = text_rule(lambda text: of_the_country(text, known), bpe())
+    t = task("capitals", model, n=40)
+    assert {*t.prompts["country"], *t.prompts["other"]} <= {*known, "Peru"}
+    assert not any(template.split("{")[0] in capitals.ASKED for template in capitals.TEMPLATES[1:])
+    pairs = t.prompts.groupby("cluster")["country"].agg(set)
+    assert sum(map(len, pairs)) == len(set.union(*pairs))  # no country in two clusters
+
+
+def test_capitals_of_a_model_that_knows_few_is_an_error():
+    with pytest.raises(BadInput, match="needs 12 pairs of countries .* of the 146 .* known"):
+        task("capitals", text_rule(lambda text: of_the_country(text, {"France", "Italy"}), bpe()), n=12)
+
+
 def test_greater_than_by_digits_counts_the_same_digit_as_it_is_told():
     t, clean, corrupt, right = solved("greater-than", later_tens, bpe(DIGIT))
     assert right.all() and (clean > 0.3).all() and (corrupt < clean).all()
@@ -160,6 +217,10 @@ def test_a_masked_model_is_asked_at_its_mask():
     ("ioi", {"tokenizer": bpe(), "n": 2}, "n=2 prompts; at least 3"),
     ("agreement", {"tokenizer": bpe(), "attractor": "plural"}, "none, opposite, same, mixed, not 'plural'"),
     ("agreement", {"tokenizer": bpe(), "attractor": "none", "n": 5000}, "different prompts for its discover part"),
+    ("pronoun", {"tokenizer": word_level(few=True)}, "needs 8 male names .* it has 0"),
+    ("capitals", {"tokenizer": bpe()}, "keeps what a model knows: give a model, or known=False"),
+    ("docstring", {"tokenizer": bpe(), "counterfactual": "none"}, "random and answer, not 'none'"),
+    ("docstring", {"tokenizer": word_level(mask=True)}, "asks for the next token"),
     ("greater-than", {"tokenizer": bpe(TRIPLE)}, r"writes 'the year 1735' as .*'173', '5'"),
     ("greater-than", {"tokenizer": word_level()}, "needs a tokenizer that writes the end of a year"),
     ("greater-than", {"tokenizer": word_level(mask=True)}, "asks for the next token"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from interp.results import BadInput
 from interp.tasks import LogitDiff, LogProb, ProbDiff
+from interp.tasks.feature_metrics import ClassDiff, Closeness, Projection
 from interp.tasks.metrics import rows_of
 
 VOCAB, POS = 7, 5
@@ -49,6 +50,41 @@ def test_prob_diff_by_hand():
     metric = ProbDiff(torch.tensor([0]), torch.tensor([[1, -1]]), torch.tensor([0, 2]))
     assert metric(output).item() == pytest.approx(0.5 - 0.2, abs=1e-6)  # token 1 is in no group and still counts
     assert metric.accuracy(output).item() == 1.0
+
+
+def test_projection_by_hand():
+    output = torch.tensor([[[9.0, 9.0], [3.0, 1.0]]])
+    metric = Projection(torch.tensor([1]), torch.tensor([[0.5, 0.0]]), torch.tensor([[1.0, 7.0]]))
+    assert metric(output).tolist() == [1.0] and metric.accuracy(output).tolist() == [1.0]
+
+
+def test_class_diff_by_hand():
+    output = torch.tensor([[1.0, 4.0, 0.0], [2.0, 2.5, 9.0]])
+    metric = ClassDiff(torch.tensor([1, 0]), torch.tensor([0, 2]))
+    assert metric(output).tolist() == [3.0, -7.0] and metric.accuracy(output).tolist() == [1.0, 0.0]
+    with pytest.raises(BadInput, match="for 2 inputs, .batch, class.; the output has shape"):
+        metric(output[:1])
+
+
+def test_closeness_by_hand():
+    output = torch.tensor([[[2.0, 0.0], [0.0, 2.0], [99.0, -99.0]]])
+    metric = Closeness(torch.tensor([[1, 1, 0]]), torch.tensor([[3.0, 3.0]]), torch.tensor([[5.0, 0.0]]))
+    assert metric(output).item() == pytest.approx(1 - math.sqrt(0.5))  # the mean of the real tokens is (1, 1)
+    with pytest.raises(BadInput, match="for .1, 3. prompts and tokens"):
+        metric(output[:, :2])
+
+
+@given(st.integers(1, 9), st.integers(0, 99), st.data())
+def test_rows_of_feature_metrics_commute_with_them(batch, seed, data):
+    g = torch.Generator().manual_seed(seed)
+    index = data.draw(st.lists(st.integers(0, batch - 1), min_size=1, max_size=12))
+    a, b, output = (torch.randn(batch, *shape, generator=g) for shape in ((VOCAB,), (VOCAB,), (POS, VOCAB)))
+    real = torch.randint(2, (batch, POS), generator=g)
+    real[:, 0] = 1
+    ids = torch.randint(VOCAB, (2, batch), generator=g)
+    for metric, seen in ((Projection(real.argmax(1), a, b), output), (Closeness(real, a, b), output),
+                         (ClassDiff(*ids), output[:, 0])):
+        torch.testing.assert_close(metric.rows(index)(seen[index]), metric(seen)[index])
 
 
 @given(st.integers(1, 9), st.integers(0, 99), st.data())

@@ -1,19 +1,21 @@
-"""induction, mod-add and sorting: solved by the rule they are about, broken by their counterfactual, and bad input."""
+"""The tasks of token sequences: solved by the rule they are about, broken by their counterfactual, and bad input."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interp.garden.recipes import induction_2l, mod_add_29, sorting_1l
+from interp.garden.recipes import dyck_2l, induction_2l, mod_add_29, sorting_1l
 from interp.results import BadInput
-from interp.tasks import task
+from interp.tasks import dyck, task
 from interp.tasks.audit import measure
 from tests.tasks.small import ByRule, bpe, llama, word_level
 
 SIZES = {
     "induction": {"d_vocab": 65, "counterfactual": "answer"},
     "mod-add": {"modulus": 29}, "sorting": {"numbers": 32, "length": 10},
+    "dyck": {"length": 20},
 }
 
 
@@ -50,7 +52,21 @@ def sorts(ids):
     return output
 
 
-@pytest.mark.parametrize(("name", "rule"), [("induction", follows), ("mod-add", adds), ("sorting", sorts)])
+def closes(ids):
+    """The bracket that closes the innermost open one, found by cancelling pairs until none is left."""
+    output = torch.zeros(*ids.shape, 5)
+    for row, sequence in enumerate(ids.tolist()):
+        for at in range(1, len(sequence)):
+            text = "".join(dyck.BRACKETS[token] for token in sequence[1 : at + 1])
+            while (shorter := text.replace("()", "").replace("[]", "")) != text:
+                text = shorter
+            if text:
+                output[row, at, dyck.BRACKETS.index(text[-1]) + 1] = 1.0
+    return output
+
+
+@pytest.mark.parametrize(("name", "rule"), [("induction", follows), ("mod-add", adds), ("sorting", sorts),
+                                            ("dyck", closes)])
 def test_the_rule_solves_it_and_the_counterfactual_turns_it_round(name, rule):
     t = task(name, n=48, **SIZES[name])
     clean, right = measure(t, ByRule(rule), t.clean)
@@ -119,7 +135,29 @@ def test_sorting_keeps_what_is_before_the_place_that_is_read():
     assert set(t.prompts["place"]) == set(range(10))
 
 
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_balanced_words_are_balanced_and_depend_on_the_seed_alone(seed, half):
+    words = dyck.balanced(20, 2 * half, np.random.default_rng(seed))
+    assert (words == dyck.balanced(20, 2 * half, np.random.default_rng(seed))).all()
+    for word in words.tolist():
+        text = "".join(dyck.BRACKETS[token] for token in word)
+        while (shorter := text.replace("()", "").replace("[]", "")) != text:
+            text = shorter
+        assert not text and dyck.innermost(word) is None
+
+
+def test_dyck_changes_the_kind_of_the_innermost_open_bracket_alone():
+    t = task("dyck", n=80, length=20)
+    assert ((t.clean != t.corrupt).sum(1) == 1).all() and (t.clean[:, 0] == dyck.START).all()
+    for row, distance in enumerate(t.prompts["distance"]):
+        assert t.clean[row, 21 - distance] != t.corrupt[row, 21 - distance]
+        assert t.clean[row, 21 - distance] + 1 == t.metric.correct[row]
+    assert t.prompts["distance"].nunique() > 5
+
+
 @pytest.mark.parametrize(("name", "options", "message"), [
+    ("dyck", {"length": 3}, "a length of 4 to 31 brackets, not .* 3 brackets"),
+    ("dyck", {"length": 32}, "a length of 4 to 31 brackets"),
     ("induction", {}, "needs to know the vocabulary"),
     ("induction", {"d_vocab": 9, "length": 40}, "a length of 12 or more, and at most 11 for 8 tokens"),
     ("induction", {"d_vocab": 65, "length": 4}, "sequences of 4 tokens does not fit"),
@@ -147,7 +185,7 @@ def test_tokens_are_laid_out_as_the_recipes_of_the_garden_have_them():
     assert (sorts(rows).argmax(-1)[:, 10:-1] == rows[:, 11:]).all()  # one rule reads both
 
 
-@pytest.mark.parametrize("name", ["induction", "sorting"])
+@pytest.mark.parametrize("name", ["induction", "sorting", "dyck"])
 def test_a_model_that_sees_both_sides_is_refused(name):
     model = llama(word_level())
     model.map.causal = False
@@ -161,3 +199,14 @@ def test_sizes_that_a_model_does_not_have_are_refused():
         task("mod-add", model, modulus=99999)
     with pytest.raises(BadInput, match="sorting of 10 out of 99999 numbers does not fit.*the model's"):
         task("sorting", model, numbers=99999, length=10)
+    with pytest.raises(BadInput, match="dyck has 5 tokens .* not a vocabulary of"):
+        task("dyck", model)
+
+
+def test_words_of_the_recipe_are_those_of_the_task():
+    words = dyck_2l.words(50, torch.Generator().manual_seed(0))
+    assert words.shape == (50, 33) and (words[:, 0] == dyck.START).all()
+    batch = dyck_2l.data(50, torch.Generator().manual_seed(0))
+    right = closes(batch.tokens).argmax(-1)
+    asked = batch.targets % 2 == 1
+    assert (right[asked] == batch.targets[asked]).all()

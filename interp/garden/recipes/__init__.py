@@ -5,7 +5,7 @@ from importlib import import_module
 from interp.garden.recipe import Recipe
 from interp.results.errors import BadInput, nearest
 
-NAMES = ("induction-2l", "induction-1l", "mod-add-29", "sorting-1l", "text-small")
+NAMES = ("induction-2l", "induction-1l", "mod-add-29", "sorting-1l", "dyck-2l", "digits-vit", "text-small")
 
 
 def recipe(name: str) -> Recipe:

@@ -1,0 +1,1 @@
+"""Circuits of real and small models: a script per task, and what each of them found, in `found/`."""

@@ -1,0 +1,244 @@
+"""Codes over a body of text: found by regular expression, by label, by topic or by similarity, with examples."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Generator, Tensor
+from torch.nn.functional import normalize
+
+from interp.codebook.books import Books
+from interp.codebook.classify import PADDING, Counts, Detectors, count, detectors
+from interp.codebook.files import digest
+from interp.codebook.tokens import NOWHERE, At, Tokens, spelled, tokenise
+from interp.results.errors import BadFile, BadInput
+from interp.results.files import atomic_write, read_json
+from interp.results.tensors import load_arrays, save_arrays
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = "interp.token_codes/1"
+TENSORS, FACTS = "token_codes.safetensors", "token_codes.json"
+COLUMNS = ["site", "group", "code", "precision", "recall", "f1", "activations", "matches", "selected_precision",
+           "selected_recall", "selected_f1"]
+
+By = Literal["precision", "f1"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Codes in order of what they were chosen by, a row each: site, group, code, precision, recall and f1 on texts that
+    nothing was chosen on, `activations` and `matches` there, and the same three of the texts they were chosen on."""
+
+    table: "pd.DataFrame"
+    what: str
+
+    def frame(self) -> "pd.DataFrame":
+        return self.table
+
+
+@dataclass(frozen=True, eq=False)
+class TokenCodes:
+    """The codes of every token of a body of text. Texts are split in two: codes are chosen on one half (`select`, per
+    row) and scored on the other."""
+
+    tokens: Tokens
+    codes: dict[str, Int[Tensor, "row pos group k"]]
+    n_codes: dict[str, int]
+    select: Bool[Tensor, " row"]
+    origin: dict[str, str]
+
+    @classmethod
+    def of(cls, books: Books, texts: Sequence[str] | Tensor, *, vocab: Sequence[str] | None = None,
+           length: int = 128, rows: int = 32, seed: int = 0) -> "TokenCodes":
+        """Read the codes of texts, in windows of `length` tokens; or of token ids with the `vocab` that spells them.
+
+        Raises BadInput for a model without tokenizer or vocab, and for a site whose axes are not [batch, pos, ...].
+        """
+        model = books.model
+        for site in books.sites:
+            axes = model.site(site).axes
+            if axes[:2] != ("batch", "pos") or len(axes) - (books.place(site).layout.axis is not None) != 3:
+                raise BadInput(f"the codes of {site!r} ({' '.join(axes)}) are not one set per token: search others")
+        if isinstance(texts, Tensor):
+            if vocab is None:
+                raise BadInput("token ids need vocab, the text of every id, to be searched")
+            tokens = spelled(texts, vocab)
+        elif model.tokenizer is None:
+            raise BadInput(f"{model.name} has no tokenizer: give token ids, and vocab, the text of every id")
+        else:
+            tokens = tokenise(model.tokenizer, texts, min(length, model.map.n_ctx or length))
+        padded = not model.map.causal and not tokens.real.all()
+        x = {"input_ids": tokens.ids, "attention_mask": tokens.real.long()} if padded else tokens.ids
+        codes = books.codes(x, rows=rows)
+        order = torch.randperm(len(tokens.texts), generator=Generator().manual_seed(seed))
+        chosen = torch.zeros(len(tokens.texts), dtype=torch.bool)
+        chosen[order[: len(order) // 2]] = True
+        counts = {site: books.of(site).n_codes for site in codes}
+        codes = {site: ids.cpu() for site, ids in codes.items()}
+        return cls(tokens, codes, counts, chosen[tokens.text], _origin(books))
+
+    def check(self, books: Books) -> "TokenCodes":
+        """This, where it was made with these books. Raises BadInput where books, weights or tokenizer are others."""
+        now = _origin(books)
+        other = [name for name in now if now[name] != self.origin.get(name)]
+        if other:
+            raise BadInput(f"these token codes belong to another {other[0]} (of {self.origin.get('model')!r}): make "
+                           "them anew with TokenCodes.of(books, texts)")
+        return self
+
+    # -- finding -------------------------------------------------------------------------------------------------
+
+    def search(self, pattern: str, *, by: By = "precision", words: bool = True, at: At = "last",
+               least_recall: float = 0.01, least_hits: int = 3, n: int = 20,
+               sites: Sequence[str] | None = None) -> Found:
+        """The n codes with the highest precision (or f1) for the tokens that a regular expression marks
+        (`Tokens.matches`), on the selected half of the texts, among those that find more than `least_recall` of them
+        and no fewer than `least_hits` there: codes that were active once are precise by chance.
+
+        Raises BadInput for a pattern that is found in one half only.
+        """
+        if by not in get_args(By):
+            raise BadInput(f"by={by!r}: give one of {', '.join(get_args(By))}")
+        labels = self.tokens.matches(pattern, words=words, at=at).long().where(self.tokens.real, PADDING)
+        halves = self.select, ~self.select
+        if any(not (labels[half] == 1).any() for half in halves):
+            n_found = [int((labels[half] == 1).sum()) for half in halves]
+            raise BadInput(f"{pattern!r} marks {n_found[0]} tokens of the texts to choose on and {n_found[1]} of those "
+                           "to score on; both are needed: give more texts" + (", or words=False" if words else ""))
+        import pandas as pd
+
+        rows = []
+        for site in sites or self.codes:
+            ids, n_codes = self.codes[site], self.n_codes[site]
+            here, there = (count(ids[half], labels[half], 2, n_codes) for half in halves)
+            precision, recall = here.precision[1], here.recall[1]
+            score = precision if by == "precision" else _f1(precision, recall)
+            score = score.where((recall > least_recall) & (here.hits[1] >= least_hits), -1.0).flatten()
+            order = score.argsort(descending=True, stable=True)[:n]
+            rows += [_row(site, here, there, *divmod(int(i), n_codes)) for i in order if score[i] >= 0]
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        table = table.sort_values(f"selected_{by}", ascending=False, kind="stable", ignore_index=True).head(n)
+        return Found(table, f"tokens that {pattern!r} marks")
+
+    def labelled(self, labels: Int[Tensor, "row pos"], **settings: Any) -> Detectors:
+        """The best code of each label at each site: `interp.codebook.detectors` on this split."""
+        given = labels.where(self.tokens.real, PADDING)
+        parts = [detectors({site: ids}, given, self.n_codes[site], select=self.select, **settings)
+                 for site, ids in self.codes.items()]
+        import pandas as pd
+
+        return Detectors(pd.concat([part.table for part in parts], ignore_index=True), parts[0].threshold)
+
+    def topics(self, row: int, share: float = 0.5) -> "pd.DataFrame":
+        """Codes that are active on at least `share` of a row's tokens: what it may be about.
+
+        `everywhere` is the share of all tokens on which the code is active: a topic is rarer there than here.
+        """
+        import pandas as pd
+
+        rows = []
+        for site, ids in self.codes.items():
+            here, everywhere = (count(ids[part], _unlabelled(self.tokens.real[part]), 1, self.n_codes[site]).active
+                                for part in (slice(row, row + 1), slice(None)))
+            here = here / max(int(self.tokens.real[row].sum()), 1)
+            for group, code in (here >= share).nonzero().tolist():
+                rows.append({"site": site, "group": group, "code": code, "share": float(here[group, code]),
+                             "everywhere": float(everywhere[group, code] / self.tokens.real.sum())})
+        return pd.DataFrame(rows, columns=["site", "group", "code", "share", "everywhere"]).sort_values(
+            "share", ascending=False, kind="stable", ignore_index=True)
+
+    def examples(self, site: str, group: int, code: int, *, n: int = 10, context: int = 40) -> "pd.DataFrame":
+        """Tokens on which a code is active, with text around them: those where it is the most similar code first.
+
+        Raises BadInput for a site, group or code that is not there.
+        """
+        import pandas as pd
+
+        if site not in self.codes or not 0 <= group < self.codes[site].shape[2] or not 0 <= code < self.n_codes[site]:
+            raise BadInput(f"there is no code {code} of group {group} at {site!r}; there are: " + ", ".join(
+                f"{name} ({ids.shape[2]} groups of {self.n_codes[name]})" for name, ids in self.codes.items()))
+        active = (self.codes[site][:, :, group] == code) & self.tokens.real[..., None]
+        row, pos, slot = active.nonzero(as_tuple=True)
+        best = slot.argsort(stable=True)[:n].tolist()
+        parts = [self.tokens.around(int(row[i]), int(pos[i]), context) for i in best]
+        return pd.DataFrame({"text": [int(self.tokens.text[row[i]]) for i in best], "pos": [int(pos[i]) for i in best],
+                             "slot": [int(slot[i]) for i in best], "before": [p[0] for p in parts],
+                             "token": [p[1] for p in parts], "after": [p[2] for p in parts]})
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: Any) -> Path:
+        """Write `token_codes.safetensors` and `token_codes.json` to a folder."""
+        folder = Path(getattr(path, "path", path))
+        t = self.tokens
+        arrays = {"ids": t.ids, "real": t.real, "start": t.start, "stop": t.stop, "text": t.text, "select": self.select}
+        small = {name: torch.int16 if n < 2**15 else torch.int32 for name, n in self.n_codes.items()}
+        arrays |= {f"codes {site}": ids.to(small[site]) for site, ids in self.codes.items()}
+        save_arrays(folder / TENSORS, arrays)
+        facts = {"schema": SCHEMA, "n_codes": self.n_codes, "origin": self.origin, "texts": list(t.texts)}
+        return atomic_write(folder / FACTS, json.dumps(facts, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path, books: Books) -> "TokenCodes":
+        """What `save` wrote. Raises BadFile for anything else, BadInput where it belongs to other books."""
+        folder = Path(path)
+        facts = read_json(folder / FACTS, schema=SCHEMA)
+        arrays = {name: torch.from_numpy(np.array(value)) for name, value in load_arrays(folder / TENSORS).items()}
+        try:
+            tokens = Tokens(*(arrays[name] for name in ("ids", "real", "start", "stop", "text")), tuple(facts["texts"]))
+            codes = {site: arrays[f"codes {site}"].long() for site in facts["n_codes"]}
+            return cls(tokens, codes, facts["n_codes"], arrays["select"], facts["origin"]).check(books)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BadFile(f"{folder}: damaged, not token codes ({error})") from error
+
+
+def similar(books: Books, site: str, group: int, code: int, n: int = 10) -> "pd.DataFrame":
+    """The n codes of the same book whose direction is nearest to a code's, with their cosine.
+
+    Raises BadInput for a group or code that is not there.
+    """
+    import pandas as pd
+
+    book = books.of(site)
+    if not (0 <= group < book.groups and 0 <= code < book.n_codes):
+        raise BadInput(f"the book at {site!r} has {book.groups} groups of {book.n_codes} codes; code {code} of group "
+                       f"{group} was asked for")
+    codes = normalize(book.codes.detach().view(book.groups, book.n_codes, -1)[group], dim=-1)
+    cosine = (codes @ codes[code]).cpu()
+    order = [i for i in cosine.argsort(descending=True).tolist() if i != code][:n]
+    return pd.DataFrame({"code": order, "cosine": cosine[order].numpy()})
+
+
+def _unlabelled(real: Tensor) -> Tensor:
+    return torch.full(real.shape, NOWHERE).where(real, PADDING)
+
+
+def _row(site: str, here: Counts, there: Counts, group: int, code: int) -> dict[str, Any]:
+    row = {"site": site, "group": group, "code": code, "activations": int(there.active[group, code]),
+           "matches": int(there.tokens[1])}
+    for prefix, counts in (("", there), ("selected_", here)):
+        precision, recall = counts.precision[1, group, code], counts.recall[1, group, code]
+        row |= {f"{prefix}precision": float(precision), f"{prefix}recall": float(recall),
+                f"{prefix}f1": float(_f1(precision, recall))}
+    return row
+
+
+def _f1(precision: Tensor, recall: Tensor) -> Tensor:
+    return 2 * precision * recall / (precision + recall).clamp(min=1e-12)
+
+
+def _origin(books: Books) -> dict[str, str]:
+    """What token codes depend on, by name."""
+    tokenizer = books.model.tokenizer
+    words = "" if tokenizer is None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    return {"model": books.model.name, "tokenizer": hashlib.sha256(words.encode()).hexdigest(),
+            "codebook": digest(dict(books.table.named_parameters())),
+            "weights": digest(dict(books.model.module.named_parameters()))}
