@@ -50,7 +50,9 @@ class Script:
         if kept and not {"--out", "-o"} & set(given):
             given += ["--out", str(RUNS / f"circuits-{self.name}"), "--resume"]
         with end_politely():
-            app([*self.command, *given], prog_name="interp", standalone_mode=not kept)
+            failed = app([*self.command, *given], prog_name="interp", standalone_mode=not kept)
+        if failed:  # the exit code of a command that said why itself
+            sys.exit(failed)
         if kept:
             place = given[max(i for i, argument in enumerate(given) if argument in ("--out", "-o")) + 1]
             command = " ".join(["interp", *self.command, *_without_place(given)])

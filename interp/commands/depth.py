@@ -60,6 +60,7 @@ def depth(
     from interp.commands.opened import model_hash, open_model, open_run
     from interp.depth import profile, skip_effects
     from interp.depth.report import sections, summary
+    from interp.depth.structures import structure
 
     hooked = open_model(model)
     modes = _modes(skip, hooked)
@@ -75,16 +76,27 @@ def depth(
         for mode in modes:
             with run.timed(f"skip {mode}"):
                 skips.append(skip_effects(hooked, shown.x, mode, clusters=shown.clusters))
-        for result in (found, *skips):
+        with run.timed("structure"):
+            whole = structure(hooked, shown.x, seed)
+        for result in (found, *skips, whole):
             result.save(run)
         run.record(**summary(found, skips))
-        run.save_report(f"{hooked.name}: depth", sections(found, skips, shown.what))
+        run.save_report(f"{hooked.name}: depth", sections(found, skips, shown.what) + whole.sections())
     if as_json:
         print_json({"model": hooked.name, "inputs": shown.what, "seed": seed, "summary": summary(found, skips),
                     "profile": records(found.table()), "massive": records(found.massive()),
-                    "skip": {s.mode: records(s.output_frame()) for s in skips}, "run": str(run.path)})
+                    "skip": {s.mode: records(s.output_frame()) for s in skips},
+                    "influence": records(whole.influence), "absent": whole.absent, "run": str(run.path)})
         return
     _print(hooked, found, skips, shown)
+    if whole.phases is not None:
+        k, sure = whole.phases.k, whole.phases.k_gain
+        stdout().print(f"phases: max-cut gives {k} segments; " + (
+            f"the best {sure} are surely better than an even pace" if sure > 1 else
+            "no number of them is surely better than an even pace"
+        ))
+    if whole.loops is not None:
+        print_table(whole.loops.frame(), "loops, visit by visit")
     stdout().print(f"written to {run.path / 'report.html'}", soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ _HOME = {
     "maps": ("Maps", "diagonal_test", "linear_maps"),
     "phases": ("segment",),
     "profiles": ("Profile", "half_depth", "profile"),
+    "structures": ("Structure", "structure"),
     "score": ("DepthScores", "depth_score", "depth_scores"),
     "similarity": ("cka",),
     "skip": ("SkipEffects", "skip_effects"),

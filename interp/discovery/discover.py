@@ -61,8 +61,15 @@ def discover(
     k = smallest_within(curve, within)
     provenance = _provenance(model, task, within, seed, start) | {
         "universe": len(universe), "curve": curve.to_dict("list"), **facts,
+        "ledger": ledger(len(universe), "nodes", method, select.looked),
     }
     return Circuit.from_scores(model.name, task.name, method, scores, k, provenance=provenance)
+
+
+def ledger(scored: int, what: str, method: str, sized: int) -> dict[str, str]:
+    """What was looked at on which part of the prompts: `evaluate` adds what it looks at on its own."""
+    return {"discover": f"{scored} {what} scored by {method}", "select": f"{sized} circuits, to choose the size",
+            "test": "nothing"}
 
 
 def _among_edges(model, task, method, nodes, positions, budget, within, seed, rows, done) -> Circuit:
@@ -75,7 +82,8 @@ def _among_edges(model, task, method, nodes, positions, budget, within, seed, ro
     )
     return Circuit(
         model.name, task.name, method, tuple(scores), scores, edges,
-        _provenance(model, task, within, seed, start) | facts, others,
+        _provenance(model, task, within, seed, start) | facts
+        | {"ledger": ledger(facts["universe"], "edges", method, facts["circuits_sized"])}, others,
     )
 
 

@@ -44,7 +44,8 @@ def discover_edges(
         for node in {edge.source, edge.target} & components:
             nodes[node] += abs(edge.score)
     return dict(nodes), members, others, {
-        "level": "edges", "universe": len(graph.edges), "prefix": k, "curve": curve.to_dict("list"),
+        "level": "edges", "universe": len(graph.edges), "prefix": k, "circuits_sized": circuits.looked,
+        "curve": curve.to_dict("list"),
         "one_forward_a_circuit": circuits.fast, **facts,
     }
 

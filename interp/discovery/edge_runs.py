@@ -68,6 +68,11 @@ class EdgeCircuits:
         """Whether a circuit takes one forward."""
         return isinstance(self.runner, Streams)
 
+    @property
+    def looked(self) -> int:
+        """How many different circuits were measured on this part, with the whole and the emptied model."""
+        return len(self._known)
+
     def keep(self, circuits: Iterable[Iterable[Edge]]) -> np.ndarray:
         """Metric with only these edges intact, [circuit, batch]. Raises BadInput for an edge that is not there."""
         return self.keep_masks(np.stack([self._mask(circuit) for circuit in circuits]))

@@ -60,6 +60,7 @@ class Evaluation:
     minimal: pd.DataFrame
     truth: dict = field(default_factory=dict)
     cost: dict = field(default_factory=dict)
+    ledger: dict = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """One row a statistic: name, value, low, high, note."""
@@ -143,6 +144,8 @@ def evaluate(
         minimal=checks.minimality(circuits, members[:40], _random_additions(circuits, drawn[:50], universe, seed)),
         truth=against_truth(circuit, truth) if truth is not None else {},
         cost={"forwards": circuits.forwards, "seconds": round(time.perf_counter() - start, 2)},
+        ledger={part: f"{circuits.looked} circuits measured on {len(held)} prompts, {len(drawn)} of them random "
+                f"controls; single effects of {len(top)} nodes or edges"},
     )
 
 

@@ -26,9 +26,11 @@ def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[
         "model does, everything else being at the counterfactual prompts' activations."
     )
     how = pd.DataFrame(
-        [{"what": key, "value": str(value)} for key, value in p.items() if key not in ("curve", "readings")]
+        [{"what": key, "value": str(value)} for key, value in p.items() if key not in ("curve", "readings", "ledger")]
         + [{"what": f"evaluation {key}", "value": str(value)} for key, value in evaluation.cost.items()]
     )
+    looked = p.get("ledger", {}) | evaluation.ledger
+    ledger = pd.DataFrame([{"prompts": part, "what was looked at on them": what} for part, what in looked.items()])
     found = [
         Section("What was found", verdict, evaluation.frame()),
         Section("The circuit", "Every node's mean effect on the metric (discover prompts); members outlined.",
@@ -44,6 +46,8 @@ def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[
                 "for the same effect.", evaluation.pairs.head(20)),
         Section("Does every member earn its place", "What removing one member from the circuit changes, against what "
                 "random nodes add to random circuits.", evaluation.minimal),
+        Section("Ledger", "Everything that was measured before the verdict, by part of the prompts: the verdict's "
+                "prompts were used for nothing else.", ledger),
         Section("How it was done", "", how),
     ]
     if circuit.edges:

@@ -25,6 +25,7 @@ class Cut(Protocol):
     full: np.ndarray
     empty: np.ndarray
     forwards: float
+    looked: int
 
     def keep(self, circuits: Iterable[Iterable]) -> np.ndarray: ...
     def remove(self, sets: Iterable[Iterable]) -> np.ndarray: ...
@@ -84,6 +85,11 @@ class Circuits:
         )
         self.forwards += found.cost["forwards"]
         return -found.values.double().numpy()
+
+    @property
+    def looked(self) -> int:
+        """How many different circuits were measured on this part, with the whole and the emptied model."""
+        return len(self._known)
 
     def _clean(self) -> np.ndarray:
         with torch.no_grad(), self.model.edit():

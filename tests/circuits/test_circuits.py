@@ -105,6 +105,13 @@ def test_a_script_without_keep_is_the_command(tmp_path):
     assert Circuit.load(tmp_path / "run" / "circuit.json").task == "sorting" and not list(tmp_path.glob("*.json"))
 
 
+def test_a_script_that_failed_keeps_nothing_and_ends_with_its_code(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        Script("x", task="sorting", model="garden/no-such", n=12, draws=2).main(
+            ["--keep", "--out", str(tmp_path / "run")], found=tmp_path)
+    assert end.value.code == 3 and "does not grow here" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_a_finished_run_that_was_not_kept_can_be_kept(tmp_path):
     assert interp("discover", "sorting", "--model", "garden/sorting-1l", "--n", "12", "--draws", "2", "--out",
                   tmp_path / "run").exit_code == 0
