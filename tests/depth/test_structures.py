@@ -15,5 +15,6 @@ def test_a_looped_model_has_visits_and_a_plain_one_says_why_not():
     other = structure(plain, x)
     assert other.loops is None and "share weights" in other.absent["loops"]
     assert other.phases is None and "4 at least" in other.absent["phases"]
-    assert dict(zip(other.influence["block"], other.influence["influence"])) == pytest.approx(block_influences(plain, x))
+    table = dict(zip(other.influence["block"], other.influence["influence"]))
+    assert table == pytest.approx(block_influences(plain, x))
     assert [section.heading for section in other.sections()] == ["Block influence", "Phases", "Loops"]

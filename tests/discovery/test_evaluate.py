@@ -235,8 +235,11 @@ def test_a_run_holds_the_evidence(tmp_path):
     evidence.save(run)
     named = {path.name.split(".")[0] for path in (tmp_path / "run").rglob("*.*")}
     assert {"circuit", "evaluation", "curve", "directions", "grouped", "pairs", "minimal"} <= named
-    titles = [s.heading for s in sections(evidence)]
-    assert titles[0] == "What was found" and len(titles) == len(set(titles)) == 8
+    shown = {s.heading: s for s in sections(evidence)}
+    assert next(iter(shown)) == "What was found" and len(shown) == 9
+    looked = shown["Ledger"].table.set_index("prompts")["what was looked at on them"]
+    assert list(looked.index) == ["discover", "select", "test"]
+    assert looked["discover"] == f"{len(found.scores)} nodes scored by auto" and "random controls" in looked["test"]
 
 
 class Kept:
