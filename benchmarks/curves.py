@@ -2,7 +2,7 @@
 
 Scores come from the `discover` prompts, curves from the `test` prompts, which nothing has been chosen on. `auto` is
 the ranking stored in circuits/found (the same prompts); the others are computed here. Every row is kept as it is done,
-and a second call goes on behind the last. `--figure` draws docs/figures/curves.html from what is there.
+and a second call goes on behind the last. `--figure` draws docs/figures/curves.png from what is there.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import interp
+from benchmarks.picture import picture
 from benchmarks.record import RESULTS
 from interp.discovery.curve import faithfulness
 from interp.discovery.methods import Question, node_scores
@@ -22,7 +23,7 @@ from interp.results import Circuit, plots
 
 FOUND = Path(__file__).parents[1] / "circuits" / "found"
 STORE = RESULTS / "curves.json"
-FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "curves.html"
+FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "curves.png"
 TASKS = {"ioi": "ioi", "greater-than": "greater-than", "agreement": "agreement:attractor=opposite"}
 METHODS = ("auto", "tangent", "integrated", "relp", "frozen", "direct", "atp-star", "gradient-norm", "random", "cdt")
 SIZES = (0, 2, 5, 10, 20, 30, 45, 60, 80, 100, 130, 160, 200, 250, 300)
@@ -99,8 +100,7 @@ def main() -> None:
     asked = parser.parse_args()
     rows = json.loads(STORE.read_text())["rows"] if STORE.exists() else []
     if asked.figure:
-        FIGURE.parent.mkdir(exist_ok=True)
-        figure(rows).write_html(FIGURE, include_plotlyjs="cdn", config=plots.FIGURE_CONFIG)
+        picture(figure(rows), FIGURE)
         return
     model = interp.load("smollm2-135m")
     for task in asked.tasks:
