@@ -33,7 +33,9 @@ def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[
     ledger = pd.DataFrame([{"prompts": part, "what was looked at on them": what} for part, what in looked.items()])
     found = [
         Section("What was found", verdict, evaluation.frame()),
-        Section("The circuit", "Every node's mean effect on the metric (discover prompts); members outlined.",
+        Section("The circuit", "What the kept edges of each node change, summed without their signs (discover prompts)."
+                if circuit.candidate_edges else
+                "Every node's mean effect on the metric (discover prompts); members outlined.",
                 circuit.frame(candidates=True).head(60), circuit.figure()),
         Section("Faithfulness against size", "", evaluation.curve, evaluation.figure(),
                 note="Bands are 95 % cluster-bootstrap intervals over prompts."),
@@ -53,7 +55,8 @@ def sections(evaluation: Evaluation, audit: pd.DataFrame | None = None) -> list[
     if circuit.edges:
         found.insert(2, Section("The edges", "What one node writes and another reads, as query (q), key (k), value (v) "
                                 "or input (in); the score is what cutting the edge, or restoring it alone, changes.",
-                                circuit.edge_frame().head(60), circuit.graph_figure()))
+                                circuit.edge_frame()[["rank", "edge", "score"]].head(60),
+                                circuit.graph_figure()))
     if p.get("readings"):
         table = pd.DataFrame([{"reading": name, **value} for name, value in p["readings"].items()])
         found.insert(1, Section("Readings", "Measured beside the effects, and not causal: they say what an activation "
