@@ -10,8 +10,7 @@
 Names are imported when they are first used.
 """
 
-from importlib import import_module
-from typing import Any
+from interp.results.lazy_package import lazy_names
 
 _HOME = {
     "book": ("Codebook",),
@@ -23,21 +22,4 @@ _HOME = {
     "steer": ("generate", "perplexity"),
     "train": ("Training",),
 }
-_ORIGIN = {name: module for module, names in _HOME.items() for name in names}
-
-__all__ = [*_ORIGIN]  # noqa: PLE0604 (the names come from the table through __getattr__)
-
-
-def __getattr__(name: str) -> Any:
-    """A public name of this package, imported now."""
-    if name in _ORIGIN:
-        value = getattr(import_module(f"{__name__}.{_ORIGIN[name]}"), name)
-        globals()[name] = value
-        return value
-    from interp.results.errors import nearest
-
-    raise AttributeError(f"interp.codebook has no {name!r}.{nearest(name, __all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

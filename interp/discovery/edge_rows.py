@@ -27,7 +27,7 @@ class Rows:
     def run(self, masks: Tensor) -> Tensor:
         """Metric [circuit, batch] with the edges intact where `masks` [circuit, edge] is True."""
         circuits = len(masks)
-        kept = self._by_read(masks)
+        kept = self.graph.by_read(masks)
         stem = {node.site: self._wide(self.clean[node.site]) for node in self.graph.stem}
         now = {name: value.expand(circuits, *value.shape) for name, value in stem.items()}
         before = len(self.graph.stem)
@@ -41,15 +41,6 @@ class Rows:
         handlers = self._mixed(kept[OUTPUT_READ][:, 0], rows, now, before)
         with torch.no_grad(), self.model.firing(handlers), reader.gathering(circuits):
             return check_finite(reader(self.model(fold(self.part.clean, circuits)), circuits), "a circuit's metric")
-
-    def _by_read(self, masks: Tensor) -> dict[Read, Tensor]:
-        """{read: [circuit, target, earlier node]} of masks in the order of the graph's edges."""
-        found, start = {}, 0
-        for earlier, read in self.graph.readings():
-            size = len(read.targets) * len(earlier)
-            found[read] = masks[:, start : start + size].reshape(len(masks), len(read.targets), len(earlier))
-            start += size
-        return found
 
     def _component(self, c: Component, kept, now, before: int) -> dict[str, Tensor]:
         """The values of a component's nodes in every circuit: {site: [circuit, batch, ...]}."""

@@ -48,7 +48,7 @@ def gradient_sizes(model: HookedModel, x, graph: Graph, metric) -> Tensor:
 
     run.walk(keep)
     rows = []
-    for before, read in graph.readings():
+    for before, read in graph.readings:
         writes = dict.fromkeys([node.site for node in graph.stem if node in before])
         writes |= dict.fromkeys(c.write for c in graph.components if c.nodes[0] in before)
         none = torch.zeros(len(read.targets), 1, len(run.metric), dtype=run.metric.dtype)
@@ -156,7 +156,7 @@ class Scores:
         """[edge, batch] in the order of the graph's edges; zero where no gradient arrives."""
         batch = next(iter(self.found.values())).shape[-1]
         rows = []
-        for before, read in self.graph.readings():
+        for before, read in self.graph.readings:
             value = self.found.get(read)
             rows.append(torch.zeros(len(read.targets) * len(before), batch) if value is None
                         else value[:, : len(before)].flatten(0, 1).cpu())

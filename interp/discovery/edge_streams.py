@@ -46,7 +46,7 @@ class Streams:
 
     def run(self, masks: Tensor) -> Tensor:
         """Metric [circuit, batch] with the edges intact where `masks` [circuit, edge] is True."""
-        cut = self._by_read(masks)
+        cut = self.graph.by_read(~masks)
         starts = self._starts(cut, len(masks))
         values = None
         for start in starts.unique().tolist():
@@ -55,15 +55,6 @@ class Streams:
             values = found.new_zeros(len(masks), self.batch) if values is None else values
             values[chosen] = found
         return values
-
-    def _by_read(self, masks: Tensor) -> dict[Read, Tensor]:
-        """{read: cut [circuit, target, earlier node]} of masks in the order of the graph's edges."""
-        found, start = {}, 0
-        for earlier, read in self.graph.readings():
-            size = len(read.targets) * len(earlier)
-            found[read] = ~masks[:, start : start + size].reshape(len(masks), len(read.targets), len(earlier))
-            start += size
-        return found
 
     def _starts(self, cut: dict[Read, Tensor], circuits: int) -> Tensor:
         """The first block of every circuit that reads a cut edge [circuit]; the number of blocks where none does."""

@@ -7,6 +7,8 @@ parallel branches do not read each other, a mixer without heads is one node, a l
 from dataclasses import dataclass
 from functools import cached_property
 
+from torch import Tensor
+
 from interp.hooks import HookedModel
 from interp.results import BadInput, Node, RequiresResidualStream
 from interp.results.node import Edge
@@ -87,9 +89,10 @@ class Graph:
         """Every edge without a score, by reader in execution order."""
         return tuple(
             Edge(node, target, None, read.role)
-            for earlier, read in self.readings() for target in read.targets for node in earlier
+            for earlier, read in self.readings for target in read.targets for node in earlier
         )
 
+    @cached_property
     def readings(self) -> list[tuple[tuple[Node, ...], Read]]:
         """(the nodes that stand before it, the read) of every read, in execution order; the output's is the last."""
         found, before = [], list(self.stem)
@@ -97,6 +100,15 @@ class Graph:
             found += [(tuple(before), read) for c in stage for read in c.reads]
             before += [node for c in stage for node in c.nodes]
         return [*found, (tuple(before), OUTPUT_READ)]
+
+    def by_read(self, masks: Tensor) -> dict[Read, Tensor]:
+        """{read: [circuit, target, earlier node]} of `masks` [circuit, edge] in the order of `edges`."""
+        found, start = {}, 0
+        for earlier, read in self.readings:
+            size = len(read.targets) * len(earlier)
+            found[read] = masks[:, start : start + size].reshape(len(masks), len(read.targets), len(earlier))
+            start += size
+        return found
 
     def check(self, edges) -> None:
         """Raise BadInput for an edge that the graph does not have."""
