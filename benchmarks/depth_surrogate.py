@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks.record import conditions, write
 from interp.architectures.gpt import ATTN, GPT
-from interp.depth.maps import linear_maps
+from interp.depth.maps import map_depths
 from interp.depth.phase_count import count_phases, prompt_distances
 from interp.depth.phases import segment
 from interp.depth.similarity import similarity
@@ -110,7 +110,7 @@ def one_seed(seed: int, layers: int, epochs: int, steps: int) -> list[dict]:
             print(rows[-1], flush=True)
     a, b, c = (streams(m, test[0][:200]) for m in (shallow, model, vit(layers, seed + 200)))
     for what, one, two in (("trained to trained", a, b), ("trained to random", a, c)):
-        maps = linear_maps(one, two, seed=seed)
+        maps = map_depths(one, two, seed=seed)
         alike = similarity(one.rows(torch.arange(800)), two.rows(torch.arange(800)), "cka").values
         rows.append({"what": f"maps, {what}", "seed": seed, **maps.diagonal,
                      "error_last": float(maps.error[:, -1].min()), "error": maps.error.round(3).tolist(),

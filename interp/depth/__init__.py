@@ -9,7 +9,7 @@ _HOME = {
     "erase": ("Erasure", "erasure"),
     "gradients": ("DepthGradients", "integrated_gradients"),
     "influence": ("block_influence", "block_influences", "macro_influences"),
-    "maps": ("Maps", "diagonal_test", "linear_maps"),
+    "maps": ("Maps", "diagonal_test", "map_depths"),
     "phases": ("segment",),
     "profiles": ("Profile", "half_depth", "profile"),
     "structures": ("Structure", "structure"),

@@ -64,7 +64,7 @@ class Maps:
         return run.save_views("maps", self)
 
 
-def linear_maps(a: Streams, b: Streams, *, ridges: tuple[float, ...] = (1e-4, 1e-2, 1.0), held_out: float = 0.3,
+def map_depths(a: Streams, b: Streams, *, ridges: tuple[float, ...] = (1e-4, 1e-2, 1.0), held_out: float = 0.3,
                 seed: int = 0, draws: int = 2000) -> Maps:
     """The maps from every depth of `a` to every depth of `b`, whose rows are the same tokens.
 

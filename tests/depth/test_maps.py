@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from interp.depth.maps import diagonal_test, linear_maps
+from interp.depth.maps import diagonal_test, map_depths
 from interp.depth.streams import Streams
 from interp.results.errors import BadInput
 
@@ -21,7 +21,7 @@ def _rows(n, d, seed):
 def test_a_linear_function_of_a_depth_is_mapped_without_error_and_noise_with_all_of_it():
     x = [_rows(400, 5, s) for s in (0, 1)]
     y = [x[0] @ _rows(5, 8, 2) + 3, x[1] @ _rows(5, 4, 3), _rows(400, 3, 4)]
-    found = linear_maps(_streams(x), _streams(y), ridges=(1e-8, 1.0))
+    found = map_depths(_streams(x), _streams(y), ridges=(1e-8, 1.0))
     assert found.error[0, 0] < 1e-3 and found.error[1, 1] < 1e-3
     assert found.error[0, 1] > 0.9 and (found.error[:, 2] > 0.95).all()
     assert found.ridge[0, 0] == 1e-8 and found.frame().shape[0] == 6 and found.figure().data
@@ -51,6 +51,6 @@ def test_the_diagonal_test_tells_a_drawn_out_model_from_one_in_another_order():
 def test_rows_that_do_not_match_and_too_few_prompts_are_refused():
     a = _streams([_rows(40, 3, 0)])
     with pytest.raises(BadInput, match="same tokens"):
-        linear_maps(a, _streams([_rows(20, 3, 0)]))
+        map_depths(a, _streams([_rows(20, 3, 0)]))
     with pytest.raises(BadInput, match="5 at\n? ?least"):
-        linear_maps(*[_streams([_rows(8, 3, 0)], prompts=4)] * 2)
+        map_depths(*[_streams([_rows(8, 3, 0)], prompts=4)] * 2)
