@@ -1,0 +1,1 @@
+"""Teaching notebooks: percent scripts, what they share, and how they become notebooks."""
