@@ -7,7 +7,7 @@ WORKERS ?= 2
 MARK ?= slow or browser or not slow
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-all fetch lint bench bench-peers clean
+.PHONY: install demo test test-all fetch lint bench bench-peers site clean
 
 install: $(DONE)
 
@@ -40,6 +40,9 @@ bench: $(DONE)  ## cost and meaning, each as a ratio within one run
 
 bench-peers: $(DONE)  ## against TransformerLens and nnsight, each in an environment of its own
 	$(BIN)/python -m benchmarks.peers
+
+site: $(DONE)  ## the documentation as a folder of files, build/site/index.html; needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf demo-report build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -12,7 +12,8 @@ from typing import Any
 
 
 def make_callable(package: str, function: Callable[..., Any]) -> None:
-    """Calling the package of this name calls `function`; its attributes stay as they are."""
+    """Calling the package of this name calls `function`; its attributes stay as they are.
+    `__wrapped__` is the function, as for decorators."""
     module = sys.modules[package]
 
     class Package(ModuleType):
@@ -20,4 +21,5 @@ def make_callable(package: str, function: Callable[..., Any]) -> None:
             return function(*args, **kwargs)
 
     module.__class__ = Package
+    module.__wrapped__ = function
     module.__signature__ = inspect.signature(function)

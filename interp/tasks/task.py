@@ -128,7 +128,7 @@ class Task:
         seed: int = 0,
         content: Sequence[str] = (),
     ) -> "Task":
-        """Your own task from a table with the columns clean, corrupt, answer, wrong [, cluster] [, split].
+        """Your own task from a table with the columns clean, corrupt, answer, wrong and, if you like, cluster, split.
 
         Answers are written as they would follow the prompt, with their leading space. Without a `metric` it is the
         logit of the answer minus that of the wrong answer, read at the last token of the prompt, or at its mask token

@@ -145,7 +145,7 @@ class Compiled:
         return self.graph.variables[self.graph.labels.index(label)].values or ()
 
     def values(self, inputs: Sequence[Sequence[Value]]) -> dict[str, list[list[Value]]]:
-        """What every variable of the program is on these sequences: {label: [sequence][position]}.
+        """What every variable of the program is on these sequences: `{label: [sequence][position]}`.
 
         These are the program's values, to compare the model's with (probes, interchange interventions).
         """
