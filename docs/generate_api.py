@@ -11,15 +11,18 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "api.md"
 sys.path.insert(0, str(ROOT))
 
-PACKAGES = ("interp.depth", "interp.lens", "interp.codebook", "interp.programs", "interp.programs.compile", "interp.icl",
-            "interp.surgery", "interp.results")
+PACKAGES = (
+    "interp.depth", "interp.lens", "interp.codebook", "interp.programs", "interp.programs.compile", "interp.icl",
+    "interp.surgery", "interp.results",
+)
 
 
 def page() -> str:
     """The text of the page."""
     import interp
 
-    lines = ["# Python", "", "Every public name. `import interp` loads nothing; a name is imported when it is first used.",
+    lines = ["# Python", "",
+             "Every public name. `import interp` loads nothing; a name is imported when it is first used.",
              "", "## interp", ""]
     lines += _entries(interp)
     for package in PACKAGES:

@@ -11,8 +11,9 @@ sys.path.insert(0, str(ROOT))
 HEAD = """# Notebooks
 
 Each takes at most two minutes on two cores. Before every result there is a prediction to make; exercises check
-themselves, with solutions folded. Open them with `jupyter lab tutorials/` (`pip install jupyterlab`), or run a script as it is: `python
-tutorials/01_look_inside.py`. The `.py` files are the source; `python -m tutorials.build` makes the notebooks.
+themselves, with solutions folded. Open them with `jupyter lab tutorials/` (`pip install jupyterlab`), or run a script
+as it is: `python tutorials/01_look_inside.py`. The scripts are
+the source; `python -m tutorials.build` makes the notebooks.
 
 | notebook | goal, in the reader's words |
 |---|---|
