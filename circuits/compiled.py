@@ -35,7 +35,7 @@ def one(name: str, found: Path | None = None) -> str:
     begun = time.monotonic()
     case = library_case(name, seed=SEED)
     audit = case.task.audit(case.compiled.model)
-    circuit = discover(case.compiled.model, case.task, nodes=list(case.truth.scores), seed=SEED)
+    circuit = discover(case.compiled.model, case.task, seed=SEED)
     seen = time.monotonic()
     result = evaluate(case.compiled.model, circuit, case.task, draws=DRAWS, seed=SEED, truth=case.truth)
     if found is not None:

@@ -67,6 +67,7 @@ def leaf(kept: dict[str, Tensor], batch: int):
     return handler
 
 
+@torch.enable_grad()
 def gradients(model: HookedModel, x, sites: list[str], metric, rules: LinearRules, extra=()):
     """(metric [batch], {site: value}, {site: gradient of the summed metric}); `extra` handlers run first."""
     kept: dict[str, Tensor] = {}
@@ -92,6 +93,7 @@ def _metric(reader: Reader, output: Tensor, x) -> Tensor:
     return value if value.requires_grad else value.detach().requires_grad_()
 
 
+@torch.enable_grad()
 def direct_gradients(model: HookedModel, x, sites: list[str], metric):
     """Gradients through no other component: every write is cut from what its component read.
 

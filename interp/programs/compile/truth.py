@@ -25,7 +25,8 @@ def truth(graph: Graph, plan: Schedule, model: str, task: str, provenance: dict)
     """
     alive = graph.below(*graph.outputs)
     members = {plan.places[i].node: 1.0 for i in plan.places if i in alive}
-    scores = members | {node: 0.0 for node in negatives(graph, plan)}
+    every = sorted({place.node for place in plan.places.values()}, key=lambda node: (len(node.name), node.name))
+    scores = {node: members.get(node, 0.0) for node in every}  # in an order that does not tell members from the rest
     found = []
     for i in sorted(alive):
         if i in plan.places:
