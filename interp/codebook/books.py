@@ -42,7 +42,8 @@ class Books:
     """
 
     def __init__(self, model: HookedModel, books: dict[str, Codebook], places: dict[str, Placed]):
-        self.model, self.places = model, places
+        order = list(model.map.sites)
+        self.model, self.places = model, dict(sorted(places.items(), key=lambda item: order.index(item[0])))
         self.table = nn.ModuleDict({name.replace(".", "/"): book for name, book in books.items()}).eval()
         self.weights: dict[str, Tensor] | None = None  # the model's own, before it was trained with books
 
@@ -103,11 +104,16 @@ class Books:
 
         Sites with more axes keep them between position and group; those of windows have windows as rows.
         """
-        found: dict[str, list[Tensor]] = {name: [] for name in self.places}
-        for part in self.chunks(x, rows, "reading codes"):
-            with self.model.edit(Watched(self, lambda site, book, snap, real: found[site.name].append(snap.ids))):
-                self.model(part)
-        return {name: torch.cat(parts) for name, parts in found.items()}
+        parts = [self.read_codes(part) for part in self.chunks(x, rows, "reading codes")]
+        return {name: torch.cat([part[name] for part in parts]) for name in self.places}
+
+    @torch.no_grad()
+    def read_codes(self, x: Inputs) -> dict[str, Int[Tensor, "batch pos group k"]]:
+        """As `codes`, all rows at once."""
+        found: dict[str, Tensor] = {}
+        with self.model.edit(Watched(self, lambda site, book, snap, real: found.update({site.name: snap.ids}))):
+            self.model(x)
+        return found
 
     def chunks(self, x: Inputs, rows: int, what: str):
         """Parts of an input of `rows` rows, with progress."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PADDING = -200
 LEAST_RECALL = 0.01
+ROWS = 2048  # at once
 
 
 class Counts(NamedTuple):
@@ -46,14 +47,19 @@ def count(
     """Counts over all tokens; those labelled -100 are activations without a label. Padding is given as -200."""
     if ids.shape[:2] != labels.shape:
         raise BadInput(f"codes of {list(ids.shape[:2])} tokens and labels of {list(labels.shape)}; one label per token")
-    real = labels != PADDING
-    own = labels.where(labels >= 0, n_labels)[real]
-    kept = ids[real]  # [token, group, k]
-    groups = kept.shape[1]
-    place = torch.arange(groups)[:, None] * n_codes + kept
-    flat = (own[:, None, None] * (groups * n_codes) + place)[kept >= 0]
-    table = torch.bincount(flat, minlength=(n_labels + 1) * groups * n_codes).view(n_labels + 1, groups, n_codes)
-    return Counts(table[:-1], table.sum(0), torch.bincount(own, minlength=n_labels + 1)[:-1])
+    groups = ids.shape[2]
+    table = torch.zeros((n_labels + 1) * groups * n_codes, dtype=torch.long)
+    tokens = torch.zeros(n_labels + 1, dtype=torch.long)
+    for some, given in zip(ids.split(ROWS), labels.split(ROWS)):  # in parts: codes may be larger than memory
+        real = given != PADDING
+        own = given.where(given >= 0, n_labels)[real]
+        kept = some[real].long()  # [token, group, k]
+        place = torch.arange(groups)[:, None] * n_codes + kept
+        flat = (own[:, None, None] * (groups * n_codes) + place)[kept >= 0]
+        table += torch.bincount(flat, minlength=len(table))
+        tokens += torch.bincount(own, minlength=n_labels + 1)
+    table = table.view(n_labels + 1, groups, n_codes)
+    return Counts(table[:-1], table.sum(0), tokens[:-1])
 
 
 def purity(
@@ -132,7 +138,7 @@ def detectors(
     """
     import pandas as pd
 
-    select = _halves(select, labels)
+    select = halves(select, labels)
     n_labels = int(labels.max()) + 1
     rows = []
     for site, ids in codes.items():
@@ -151,7 +157,8 @@ def detectors(
     return Detectors(pd.DataFrame(rows), threshold)
 
 
-def _halves(select: Tensor, labels: Tensor) -> Tensor:
+def halves(select: Tensor, labels: Tensor) -> Tensor:
+    """`select` as booleans. Raises BadInput where it is not True for some rows of labels and False for others."""
     select = torch.as_tensor(select, dtype=torch.bool)
     if select.shape != labels.shape[:1] or select.all() or not select.any():
         raise BadInput(f"select is True for some rows and False for others, [{len(labels)}]; codes are chosen on the "
@@ -182,7 +189,7 @@ def neurons(
 
     Both signs of each neuron are tried; sign, neuron and threshold are chosen on the rows of `select`.
     """
-    select = _halves(select, labels)
+    select = halves(select, labels)
     (here, own), (there, other) = (_tokens(values[part], labels[part]) for part in (select, ~select))
     found = {}
     for label, recall in recalls.items():

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,8 +11,7 @@ from torch.nn.functional import normalize
 Similarity = Literal["cosine", "euclidean"]
 
 SCORES = 2**22  # at once: 16 MB in float32, which stays near the cache
-BLOCK = 64
-FEW = 32  # blocks, below which looking twice does not pay
+BLOCK = 8
 
 
 def nearest(
@@ -48,17 +48,30 @@ def nearest(
 def largest(scores: Float[Tensor, "*rows code"], k: int) -> tuple[Float[Tensor, "*rows k"], Int[Tensor, "*rows k"]]:
     """As `scores.topk(k)`: the best block maxima first, then the best of those blocks.
 
-    The k largest lie in the k blocks with the largest maxima. At 10,000 codes this takes half of topk's time for
-    k = 8 and a third for k = 1.
+    The k largest lie in the k blocks with the largest maxima. Block j is the codes j, j + blocks, j + 2 blocks ..., so
+    that maxima are taken along memory. At 10,000 codes this takes half of topk's time, a third for k = 1.
     """
     n = scores.shape[-1]
     blocks = n // BLOCK
-    if blocks < max(4 * k, FEW):
+    if blocks < 2 * k:
         return scores.max(-1, keepdim=True) if k == 1 else scores.topk(k)
     whole = blocks * BLOCK
-    grid = scores[..., :whole].unflatten(-1, (blocks, BLOCK))
-    best = grid.amax(-1).topk(k)[1]
-    inside = grid.gather(-2, best[..., None].expand(*best.shape, BLOCK)).flatten(-2)
-    values, at = torch.cat([inside, scores[..., whole:]], -1).topk(k)
-    start = best.gather(-1, (at // BLOCK).clamp(max=k - 1)) * BLOCK
-    return values, torch.where(at < k * BLOCK, start + at % BLOCK, at - k * BLOCK + whole)
+    best = _places(scores[..., :whole].unflatten(-1, (BLOCK, blocks)).amax(-2), k)
+    ids = (best[..., None, :] + torch.arange(0, whole, blocks, device=best.device)[:, None]).flatten(-2)
+    if whole < n:
+        rest = torch.arange(whole, n, device=ids.device)
+        ids = torch.cat([ids, rest.expand(*ids.shape[:-1], -1)], -1)
+    values = scores.gather(-1, ids)
+    at = _places(values, k)
+    values, order = values.gather(-1, at).sort(-1, descending=True)
+    return values, ids.gather(-1, at).gather(-1, order)
+
+
+def _places(values: Tensor, k: int) -> Tensor:
+    """Where the k largest are, in no order. On short rows numpy's partition takes half the time of torch's."""
+    if k == 1:
+        return values.argmax(-1, keepdim=True)
+    if values.device.type != "cpu" or values.dtype not in (torch.float32, torch.float64) or k == values.shape[-1]:
+        return values.topk(k, sorted=False)[1]
+    n = values.shape[-1]
+    return torch.from_numpy(np.argpartition(values.numpy(), n - k, axis=-1)[..., n - k :])

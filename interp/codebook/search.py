@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Generator, Tensor
@@ -16,16 +15,12 @@ from torch.nn.functional import normalize
 from interp.codebook.books import Books
 from interp.codebook.classify import PADDING, Counts, Detectors, count, detectors
 from interp.codebook.files import digest
-from interp.codebook.tokens import NOWHERE, At, Tokens, spelled, tokenise
-from interp.results.errors import BadFile, BadInput
-from interp.results.files import atomic_write, read_json
-from interp.results.tensors import load_arrays, save_arrays
+from interp.codebook.tokens import At, Tokens, spelled, tokenise
+from interp.results.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = "interp.token_codes/1"
-TENSORS, FACTS = "token_codes.safetensors", "token_codes.json"
 COLUMNS = ["site", "group", "code", "precision", "recall", "f1", "activations", "matches", "selected_precision",
            "selected_recall", "selected_f1"]
 
@@ -59,35 +54,18 @@ class TokenCodes:
     def of(cls, books: Books, texts: Sequence[str] | Tensor, *, vocab: Sequence[str] | None = None,
            length: int = 128, rows: int = 32, seed: int = 0) -> "TokenCodes":
         """Read the codes of texts, in windows of `length` tokens; or of token ids with the `vocab` that spells them.
+        What does not fit in memory goes to disk: `interp.codebook.build_index`.
 
         Raises BadInput for a model without tokenizer or vocab, and for a site whose axes are not [batch, pos, ...].
         """
-        model = books.model
-        for site in books.sites:
-            axes = model.site(site).axes
-            if axes[:2] != ("batch", "pos") or len(axes) - (books.place(site).layout.axis is not None) != 3:
-                raise BadInput(f"the codes of {site!r} ({' '.join(axes)}) are not one set per token: search others")
-        if isinstance(texts, Tensor):
-            if vocab is None:
-                raise BadInput("token ids need vocab, the text of every id, to be searched")
-            tokens = spelled(texts, vocab)
-        elif model.tokenizer is None:
-            raise BadInput(f"{model.name} has no tokenizer: give token ids, and vocab, the text of every id")
-        else:
-            tokens = tokenise(model.tokenizer, texts, min(length, model.map.n_ctx or length))
-        padded = not model.map.causal and not tokens.real.all()
-        x = {"input_ids": tokens.ids, "attention_mask": tokens.real.long()} if padded else tokens.ids
-        codes = books.codes(x, rows=rows)
-        order = torch.randperm(len(tokens.texts), generator=Generator().manual_seed(seed))
-        chosen = torch.zeros(len(tokens.texts), dtype=torch.bool)
-        chosen[order[: len(order) // 2]] = True
-        counts = {site: books.of(site).n_codes for site in codes}
-        codes = {site: ids.cpu() for site, ids in codes.items()}
-        return cls(tokens, codes, counts, chosen[tokens.text], _origin(books))
+        tokens, x = inputs(books, texts, vocab, length)
+        counts = {site: books.of(site).n_codes for site in books.sites}
+        codes = {site: ids.cpu() for site, ids in books.codes(x, rows=rows).items()}
+        return cls(tokens, codes, counts, halved(tokens, seed), origin(books))
 
     def check(self, books: Books) -> "TokenCodes":
         """This, where it was made with these books. Raises BadInput where books, weights or tokenizer are others."""
-        now = _origin(books)
+        now = origin(books)
         other = [name for name in now if now[name] != self.origin.get(name)]
         if other:
             raise BadInput(f"these token codes belong to another {other[0]} (of {self.origin.get('model')!r}): make "
@@ -108,9 +86,9 @@ class TokenCodes:
         if by not in get_args(By):
             raise BadInput(f"by={by!r}: give one of {', '.join(get_args(By))}")
         labels = self.tokens.matches(pattern, words=words, at=at).long().where(self.tokens.real, PADDING)
-        halves = self.select, ~self.select
-        if any(not (labels[half] == 1).any() for half in halves):
-            n_found = [int((labels[half] == 1).sum()) for half in halves]
+        both = [labels.where(half[:, None], PADDING) for half in (self.select, ~self.select)]
+        n_found = [int((half == 1).sum()) for half in both]
+        if not all(n_found):
             raise BadInput(f"{pattern!r} marks {n_found[0]} tokens of the texts to choose on and {n_found[1]} of those "
                            "to score on; both are needed: give more texts" + (", or words=False" if words else ""))
         import pandas as pd
@@ -118,7 +96,7 @@ class TokenCodes:
         rows = []
         for site in sites or self.codes:
             ids, n_codes = self.codes[site], self.n_codes[site]
-            here, there = (count(ids[half], labels[half], 2, n_codes) for half in halves)
+            here, there = (count(ids, half, 2, n_codes) for half in both)
             precision, recall = here.precision[1], here.recall[1]
             score = precision if by == "precision" else _f1(precision, recall)
             score = score.where((recall > least_recall) & (here.hits[1] >= least_hits), -1.0).flatten()
@@ -128,8 +106,14 @@ class TokenCodes:
         table = table.sort_values(f"selected_{by}", ascending=False, kind="stable", ignore_index=True).head(n)
         return Found(table, f"tokens that {pattern!r} marks")
 
-    def labelled(self, labels: Int[Tensor, "row pos"], **settings: Any) -> Detectors:
-        """The best code of each label at each site: `interp.codebook.detectors` on this split."""
+    def labelled(self, labels: Int[Tensor, "row pos"] | Int[Tensor, " text"], **settings: Any) -> Detectors:
+        """The best code of each label, one per token or one per text, at each site: `interp.codebook.detectors` on this
+        split. Raises BadInput for another number of labels."""
+        if labels.dim() == 1 and len(labels) == len(self.tokens.texts):
+            labels = labels[self.tokens.text][:, None].expand_as(self.tokens.ids)
+        if labels.shape != self.tokens.ids.shape:
+            raise BadInput(f"labels of shape {list(labels.shape)} are neither one per token, "
+                           f"{list(self.tokens.ids.shape)}, nor one per text, [{len(self.tokens.texts)}]")
         given = labels.where(self.tokens.real, PADDING)
         parts = [detectors({site: ids}, given, self.n_codes[site], select=self.select, **settings)
                  for site, ids in self.codes.items()]
@@ -138,22 +122,16 @@ class TokenCodes:
         return Detectors(pd.concat([part.table for part in parts], ignore_index=True), parts[0].threshold)
 
     def topics(self, row: int, share: float = 0.5) -> "pd.DataFrame":
-        """Codes that are active on at least `share` of a row's tokens: what it may be about.
+        """Codes that are active on much of a row: `interp.codebook.topics.topics`."""
+        from interp.codebook.topics import topics
 
-        `everywhere` is the share of all tokens on which the code is active: a topic is rarer there than here.
-        """
-        import pandas as pd
+        return topics(self, row, share)
 
-        rows = []
-        for site, ids in self.codes.items():
-            here, everywhere = (count(ids[part], _unlabelled(self.tokens.real[part]), 1, self.n_codes[site]).active
-                                for part in (slice(row, row + 1), slice(None)))
-            here = here / max(int(self.tokens.real[row].sum()), 1)
-            for group, code in (here >= share).nonzero().tolist():
-                rows.append({"site": site, "group": group, "code": code, "share": float(here[group, code]),
-                             "everywhere": float(everywhere[group, code] / self.tokens.real.sum())})
-        return pd.DataFrame(rows, columns=["site", "group", "code", "share", "everywhere"]).sort_values(
-            "share", ascending=False, kind="stable", ignore_index=True)
+    def topic(self, pattern: str, **settings: Any) -> "pd.DataFrame":
+        """Codes that are active on much of the rows that a pattern occurs in: `interp.codebook.topics.topic`."""
+        from interp.codebook.topics import topic
+
+        return topic(self, pattern, **settings)
 
     def examples(self, site: str, group: int, code: int, *, n: int = 10, context: int = 40) -> "pd.DataFrame":
         """Tokens on which a code is active, with text around them: those where it is the most similar code first.
@@ -176,28 +154,17 @@ class TokenCodes:
     # -- files ---------------------------------------------------------------------------------------------------
 
     def save(self, path: Any) -> Path:
-        """Write `token_codes.safetensors` and `token_codes.json` to a folder."""
-        folder = Path(getattr(path, "path", path))
-        t = self.tokens
-        arrays = {"ids": t.ids, "real": t.real, "start": t.start, "stop": t.stop, "text": t.text, "select": self.select}
-        small = {name: torch.int16 if n < 2**15 else torch.int32 for name, n in self.n_codes.items()}
-        arrays |= {f"codes {site}": ids.to(small[site]) for site, ids in self.codes.items()}
-        save_arrays(folder / TENSORS, arrays)
-        facts = {"schema": SCHEMA, "n_codes": self.n_codes, "origin": self.origin, "texts": list(t.texts)}
-        return atomic_write(folder / FACTS, json.dumps(facts, indent=1) + "\n")
+        """Write an index of these codes to a folder: `interp.codebook.index.save`."""
+        from interp.codebook.index import save
+
+        return save(self, path)
 
     @classmethod
     def load(cls, path: str | Path, books: Books) -> "TokenCodes":
-        """What `save` wrote. Raises BadFile for anything else, BadInput where it belongs to other books."""
-        folder = Path(path)
-        facts = read_json(folder / FACTS, schema=SCHEMA)
-        arrays = {name: torch.from_numpy(np.array(value)) for name, value in load_arrays(folder / TENSORS).items()}
-        try:
-            tokens = Tokens(*(arrays[name] for name in ("ids", "real", "start", "stop", "text")), tuple(facts["texts"]))
-            codes = {site: arrays[f"codes {site}"].long() for site in facts["n_codes"]}
-            return cls(tokens, codes, facts["n_codes"], arrays["select"], facts["origin"]).check(books)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise BadFile(f"{folder}: damaged, not token codes ({error})") from error
+        """An index on disk, its codes memory-mapped: `interp.codebook.index.load`."""
+        from interp.codebook.index import load
+
+        return load(path, books)
 
 
 def similar(books: Books, site: str, group: int, code: int, n: int = 10) -> "pd.DataFrame":
@@ -217,10 +184,6 @@ def similar(books: Books, site: str, group: int, code: int, n: int = 10) -> "pd.
     return pd.DataFrame({"code": order, "cosine": cosine[order].numpy()})
 
 
-def _unlabelled(real: Tensor) -> Tensor:
-    return torch.full(real.shape, NOWHERE).where(real, PADDING)
-
-
 def _row(site: str, here: Counts, there: Counts, group: int, code: int) -> dict[str, Any]:
     row = {"site": site, "group": group, "code": code, "activations": int(there.active[group, code]),
            "matches": int(there.tokens[1])}
@@ -235,7 +198,34 @@ def _f1(precision: Tensor, recall: Tensor) -> Tensor:
     return 2 * precision * recall / (precision + recall).clamp(min=1e-12)
 
 
-def _origin(books: Books) -> dict[str, str]:
+def inputs(books: Books, texts: Sequence[str] | Tensor, vocab: Sequence[str] | None, length: int) -> tuple[Tokens, Any]:
+    """(tokens, the model's input) of texts, or of ids with their `vocab`. Raises BadInput as `TokenCodes.of`."""
+    model = books.model
+    for site in books.sites:
+        axes = model.site(site).axes
+        if axes[:2] != ("batch", "pos") or len(axes) - (books.place(site).layout.axis is not None) != 3:
+            raise BadInput(f"the codes of {site!r} ({' '.join(axes)}) are not one set per token: search others")
+    if isinstance(texts, Tensor):
+        if vocab is None:
+            raise BadInput("token ids need vocab, the text of every id, to be searched")
+        tokens = spelled(texts, vocab)
+    elif model.tokenizer is None:
+        raise BadInput(f"{model.name} has no tokenizer: give token ids, and vocab, the text of every id")
+    else:
+        tokens = tokenise(model.tokenizer, texts, min(length, model.map.n_ctx or length))
+    padded = not model.map.causal and not tokens.real.all()
+    return tokens, {"input_ids": tokens.ids, "attention_mask": tokens.real.long()} if padded else tokens.ids
+
+
+def halved(tokens: Tokens, seed: int) -> Bool[Tensor, " row"]:
+    """Which rows to choose on: those of a random half of the texts."""
+    order = torch.randperm(len(tokens.texts), generator=Generator().manual_seed(seed))
+    chosen = torch.zeros(len(tokens.texts), dtype=torch.bool)
+    chosen[order[: len(order) // 2]] = True
+    return chosen[tokens.text]
+
+
+def origin(books: Books) -> dict[str, str]:
     """What token codes depend on, by name."""
     tokenizer = books.model.tokenizer
     words = "" if tokenizer is None else json.dumps(sorted(tokenizer.get_vocab().items()))

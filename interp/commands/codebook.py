@@ -21,7 +21,7 @@ from interp.commands.shared import (
 
 if TYPE_CHECKING:
     from interp.codebook import Books
-    from interp.codebook.edits import Edited
+    from interp.codebook.circuits import Code
 
 app = typer.Typer(
     help="Replace activations by sums of a few discrete codes; read, search and steer with them.",
@@ -148,6 +148,13 @@ def search(
     file: Texts = None,
     by: Annotated[str, typer.Option("--by", metavar="SCORE", help="Choose by precision, or by f1.")] = "precision",
     inside: Annotated[bool, typer.Option("--inside-words", help="Let matches begin and end inside words.")] = False,
+    about: Annotated[
+        bool, typer.Option("--topic", help="Find codes that are active throughout texts it occurs in, not on it.")
+    ] = False,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", metavar="DIR", show_default=False, help="Keep the codes of the texts there, on disk."),
+    ] = None,
     n: Annotated[int, typer.Option("--n", min=1, metavar="N", help="How many codes to list.")] = 10,
     texts: Annotated[int, typer.Option("--texts", min=2, metavar="N", help="Held-out texts to look at.")] = 64,
     model: Given = None,
@@ -155,12 +162,16 @@ def search(
     debug: Debug = False,
 ) -> None:
     """List codes that are active where a regular expression matches: chosen on one half of the texts, with precision
-    and recall on the other half. Examples of the first are shown.
+    and recall on the other half. With --topic, codes that tell the texts it occurs in by how much of them they are
+    active on, with the chance of being right about two texts. Examples of the first are shown.
     """
     from interp.codebook import TokenCodes
+    from interp.codebook.index import build_index
 
-    found = TokenCodes.of(_open(folder, model), _texts(file, texts))
-    table = found.search(pattern, by=by, words=not inside, n=n).frame()
+    books, given = _open(folder, model), _texts(file, texts)
+    found = TokenCodes.of(books, given) if index is None else build_index(books, given, index)
+    table = (found.topic(pattern, words=not inside, n=n) if about
+             else found.search(pattern, by=by, words=not inside, n=n).frame())
     shown = [] if table.empty else [found.examples(*table.loc[0, ["site", "group", "code"]])]
     if as_json:
         print_json({"pattern": pattern, "codes": records(table), "examples": [records(e) for e in shown]})
@@ -187,40 +198,25 @@ def steer(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Continue a prompt with a code switched on at every token, and without, from the same random numbers.
+    """Continue a prompt with a code switched on at every token, with the books alone, and with neither, from the same
+    random numbers.
 
     Perplexity is that of the new text under the model before it had books: how fluent it is.
     """
-    import re
-
-    import pandas as pd
-    import torch
-
-    from interp.codebook import generate, perplexity
-    from interp.tasks.text import encode
+    from interp.codebook.steering import activated
+    from interp.codebook.steering import steer as compare
 
     books = _open(folder, model)
-    ids = torch.tensor([encode(books.model.tokenizer, prompt)] * samples)
-    rows = []
-    for name, books_in in (("books", books), ("steered", _edited(books, code, every_slot))):
-        made = generate(books.model, ids, length, books_in, seed=seed)
-        with books.untrained() as clean:
-            fluency = perplexity(clean, made, ids.shape[1])
-        for i, row in enumerate(made[:, ids.shape[1] :].tolist()):
-            text = books.model.tokenizer.decode(row)
-            hit = None if topic is None else bool(re.search(rf"(?<!\w)(?:{topic})(?!\w)", text))
-            rows.append({"with": name, "sample": i, "perplexity": float(fluency[i]), "topic": hit, "text": text})
-    table = pd.DataFrame(rows)
-    means = {name: {"perplexity": float(part["perplexity"].median()),
-                    "topic": None if topic is None else float(part["topic"].astype(float).mean())}
-             for name, part in table.groupby("with", sort=False)}
+    ways = {"model": None, "books": books, "steered": activated(books, [_code(c) for c in code], every_slot=every_slot)}
+    found = compare(books, [prompt], ways, topic or "(?!)", samples=samples, length=length, seed=seed)
+    summary, texts = found.frame(), found.texts.drop(columns="prompt")
+    if topic is None:
+        summary, texts = summary[["way", "perplexity"]], texts.drop(columns="topic")
     if as_json:
-        print_json({"prompt": prompt, "codes": code, "summary": means, "texts": records(table)})
+        print_json({"prompt": prompt, "codes": code, "summary": records(summary), "texts": records(texts)})
         return
-    print_table(table.assign(text=table["text"].str.replace("\n", " ")), f"after {prompt!r}")
-    for name, found in means.items():
-        rate = "" if topic is None else f", topic in {found['topic']:.0%} of {samples}"
-        stdout().print(f"{name}: median perplexity {found['perplexity']:.1f}{rate}", markup=False)
+    print_table(texts.assign(text=texts["text"].str.replace("\n", " ")), f"after {prompt!r}", rows=len(texts))
+    print_table(summary, "share with topic, median perplexity")
 
 
 def _windows(model: Any, n: int, tokens: int, seed: int, split: str) -> tuple[Any, Any]:
@@ -254,15 +250,11 @@ def _open(folder: Path, model: str | None) -> "Books":
     return load(folder, open_model(model or Run.open(folder).config["model"]))
 
 
-def _edited(books: "Books", codes: list[str], every_slot: bool) -> "Edited":
-    from interp.codebook.edits import Edited
+def _code(text: str) -> "Code":
+    from interp.codebook.circuits import Code
     from interp.results.errors import BadInput
 
-    edited = Edited(books)
-    for text in codes:
-        site, *numbers = text.split(":")
-        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-            raise BadInput(f"--code {text}: write it like blocks.2.attn.hook_z:0:17 (site, group, code)")
-        group, code = map(int, numbers)
-        edited = edited.activate(site, code, head=group, slot="all" if every_slot else -1)
-    return edited
+    site, *numbers = text.split(":")
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+        raise BadInput(f"--code {text}: write it like blocks.2.attn.hook_z:0:17 (site, group, code)")
+    return Code(site, *map(int, numbers))

@@ -35,6 +35,10 @@ def test_search_lists_codes_and_examples(folder, tmp_path):
     told = json.loads(result.stdout)
     assert told["codes"] and {"precision", "recall", "selected_precision"} <= set(told["codes"][0])
     assert "examples of the first" in interp("codebook", "search", folder, "the", "--texts", "8").stdout
+    about = interp("codebook", "search", folder, "war", "--topic", "--texts", "24", "--index", tmp_path / "i", "--json")
+    assert {"auc", "share", "other"} <= set(json.loads(about.stdout)["codes"][0])
+    again = interp("codebook", "search", folder, "war", "--texts", "8", "--index", tmp_path / "i")
+    assert again.exit_code == 1 and "other texts" in again.stderr
     texts = tmp_path / "texts.txt"
     texts.write_text("the war was long\n\nthe peace was short\n\nthe end\n\nthe beginning")
     assert interp("codebook", "search", folder, "the", "--file", texts, "--json").exit_code == 0
@@ -46,8 +50,11 @@ def test_steer_writes_both_texts_and_says_how_fluent(folder):
     result = interp("codebook", "steer", folder, "The people", "--code", "blocks.1.hook_mlp_out:0:3", "--samples", "2",
                     "--length", "4", "--topic", "war", "--json")
     told = json.loads(result.stdout)
-    assert [row["with"] for row in told["texts"]] == ["books", "books", "steered", "steered"]
-    assert all(row["perplexity"] > 1 for row in told["texts"]) and "topic" in told["summary"]["steered"]
+    assert [row["way"] for row in told["texts"]] == ["model"] * 2 + ["books"] * 2 + ["steered"] * 2
+    assert all(row["perplexity"] > 1 for row in told["texts"]) and {"topic", "low"} < set(told["summary"][2])
+    without = interp("codebook", "steer", folder, "The people", "--code", "blocks.1.hook_mlp_out:0:3", "--samples", "1",
+                     "--length", "2")
+    assert without.exit_code == 0 and "steered" in without.stdout
     wrong = interp("codebook", "steer", folder, "The people", "--code", "blocks.1.hook_mlp_out:3")
     assert wrong.exit_code == 1 and "site, group, code" in wrong.stderr
 

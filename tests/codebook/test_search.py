@@ -157,11 +157,11 @@ def test_saved_codes_come_back_and_belong_to_their_books_only(found, books, mode
     assert all(torch.equal(again.codes[s], found.codes[s]) for s in SITES) and again.tokens.texts == tuple(texts)
     assert books.search("the", again).frame().equals(found.search("the").frame())
     other = attach(model, SITES, n_codes=40, k=2, seed=5)
-    with pytest.raises(BadInput, match="belong to another codebook"):
+    with pytest.raises(BadInput, match="belongs to another codebook"):
         TokenCodes.load(tmp_path, other)
     with pytest.raises(BadInput, match="another"):
         other.search("the", again)
-    (tmp_path / "token_codes.safetensors").write_bytes(b"x")
+    (tmp_path / "tokens.safetensors").write_bytes(b"x")
     with pytest.raises(BadFile, match="damaged"):
         TokenCodes.load(tmp_path, books)
 
