@@ -1,7 +1,8 @@
 """`python -m benchmarks`: the cost benchmarks one after another, each in a process of its own.
 
 `--only NAME` runs one, `--list` says what there is. Tables go to the screen and to benchmarks/results/NAME.json.
-`python -m benchmarks.peers` and `python -m benchmarks.meaning` take long, and run by their own commands.
+`python -m benchmarks.peers`, `benchmarks.meaning`, `benchmarks.tokfsm`, `benchmarks.codebook_text` and
+`benchmarks.codebook_architectures` take long, and run by their own commands.
 """
 
 import argparse
@@ -23,6 +24,8 @@ COSTS = {
     "decomposed_cost": "decomposed sources against plain forwards",
     "programs": "training steps and programs per second, against the reference's figures",
     "compile": "compiling and checking library programs",
+    "codebook": "codebook look-ups against a product, scikit-learn, faiss; a training step with books",
+    "architectures": "forward of every entry of the catalog against its parent, at equal size",
     "memory": "peak memory of caching everything or the stream only",
 }
 

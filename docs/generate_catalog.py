@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from interp.architectures.parents import parent_of
 from interp.architectures.traits import traits
 from interp.garden.catalog import catalog
 
@@ -15,7 +16,9 @@ exemptions; its paper's claim is a test named `test_works_when_<paper>_<name>` (
 it holds only in part. Parameters are those of the default sizes.
 
 Mixers: *softmax* rows sum to 1; *unnormalised* rows do not; *implicit* ones have no pattern, and
-`model.mixing_matrix(cache, depth)` gives the matrix they stand for; *none* have neither.
+`model.mixing_matrix(cache, depth)` gives the matrix they stand for; *none* have neither. `interp show NAME` ends with
+the equations in which an entry differs from what it was *made from*. Which law was tested on which entry, at how many
+places, and what is declared: [laws](laws.md).
 """
 
 
@@ -24,13 +27,14 @@ def page() -> str:
     lines = [HEAD]
     entries = catalog()
     for family in dict.fromkeys(entry.family for entry in entries):
-        lines += [f"\n## {family[0].upper()}{family[1:]}\n", "| name | what | kind | mixers | parameters | paper |",
-                  "|---|---|---|---|---|---|"]
+        lines += [f"\n## {family[0].upper()}{family[1:]}\n",
+                  "| name | what | made from | kind | mixers | parameters | paper |", "|---|---|---|---|---|---|---|"]
         for entry in entries:
             if entry.family == family:
                 own = traits(entry)
                 number = "" if entry.paper is None else f" (row {entry.paper})"
-                lines.append(f"| `{entry.name}` | {entry.title} | {entry.kind} | {', '.join(own.patterns)} "
+                parent = f"`{parent_of(entry.name)}`" if parent_of(entry.name) else ""
+                lines.append(f"| `{entry.name}` | {entry.title} | {parent} | {entry.kind} | {', '.join(own.patterns)} "
                              f"| {own.parameters:,} | {entry.citation}{number} |")
     return "\n".join(lines) + "\n"
 

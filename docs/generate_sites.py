@@ -35,6 +35,7 @@ GROUPS = {
     "Cross-attention": ("cross_attn.",),
     "MLP": ("mlp.",),
     "State space": ("ssm.",),
+    "Recurrent networks": ("lstm.",),
     "Other token mixers": ("mixer.",),
     "Memory that learns while it reads": ("memory.",),
     "The residual stream and what is written to it": ("hook_",),

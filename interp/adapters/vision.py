@@ -103,12 +103,14 @@ def convnext(base, config) -> SiteMap:
         for b in range(n_blocks):
             d = Declare(m, f"blocks.{depth}", f"encoder.stages.{s}.layers.{b}", depth)
             d.resid_pre(Image())
+            d.site("mixer.hook_z", "dwconv", view=Image(), axes=("batch", "pos", "d_model"))
             d.role("act", Activation())
             d.site("mlp.hook_pre", "pwconv1", view=Image(channels_last=True))
             d.site("mlp.hook_post", "pwconv2", IN, Image(channels_last=True))
             d.site("hook_mixer_out", "drop_path", view=Image())
             d.site("hook_resid_post", "", view=Image())
-            d.done(d.add("hook_resid_pre", ("hook_mixer_out",), "hook_resid_post"), continues=b > 0)
+            d.done(d.add("hook_resid_pre", ("hook_mixer_out",), "hook_resid_post"), continues=b > 0,
+                   mixing=conv_matrix)
             depth += 1
         m.add(f"stage.{s}.hook_out", Tap(f"encoder.stages.{s}", view=Image()))
     return m
@@ -161,6 +163,14 @@ def pool_matrix(block, cache, prefix: str) -> Tensor:
     side = _side(cache, prefix)
     eye = torch.eye(side * side).to(cache[f"{prefix}.hook_resid_pre"]).view(-1, 1, side, side)
     return block.pooling(eye).flatten(1).T[None, None]
+
+
+def conv_matrix(block, cache, prefix: str) -> Tensor:
+    """[1, channel, query, key]: the depthwise convolution without its bias, the same for all inputs."""
+    side, conv = _side(cache, prefix), block.dwconv
+    eye = torch.eye(side * side).to(conv.weight).view(-1, 1, side, side).expand(-1, conv.in_channels, -1, -1)
+    out = torch.nn.functional.conv2d(eye, conv.weight, None, conv.stride, conv.padding, groups=conv.groups)
+    return out.flatten(2).permute(1, 2, 0)[None]
 
 
 def _side(cache, prefix: str) -> int:

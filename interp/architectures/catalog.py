@@ -18,20 +18,23 @@ from interp.architectures import (
     metaformer,
     modality,
     norms,
+    recurrent,
     reversed_attention,
     ssm,
     time_series,
+    vit,
     white_box,
     window_attention,
     wiring,
 )
 from interp.architectures.entry import Entry
+from interp.architectures.parents import differences, parent_of
 from interp.hooks.model import HookedModel
 from interp.results.errors import BadInput, nearest
 
 _FAMILIES = (
-    gpt, norms, attention, wiring, linear_attention, dual_stream, ssm, looped, memory, activation, elastic, modality,
-    reversed_attention, hierarchical, white_box, looped_vision,
+    gpt, norms, attention, wiring, linear_attention, dual_stream, ssm, recurrent, looped, memory, activation,
+    elastic, modality, hierarchical, vit, reversed_attention, white_box, looped_vision,
     library_vision, metaformer, window_attention, time_series, graph,
 )
 _registered: dict[str, Entry] = {}
@@ -80,7 +83,8 @@ def build(name: str, *, seed: int = 0, **sizes: int | None) -> HookedModel:
 
 
 def describe(name: str, **sizes: int | None) -> str:
-    """The whole forward pass of one architecture as equations beside their sites, then all sites once.
+    """The whole forward pass of one architecture as equations beside their sites, what of them its parent has not, then
+    all sites once.
 
     Blocks that look alike are written once, with {d} for the depth.
     """
@@ -89,8 +93,12 @@ def describe(name: str, **sizes: int | None) -> str:
     given = ", ".join(f"{size} {value}" for size, value in (found.sizes | sizes).items() if value is not None)
     rows = found.equations(model)
     width = max(len(equation) for equation, _ in rows)
-    lines = [f"{name}: {found.title}", found.citation, given, ""]
+    count = sum(p.numel() for p in model.parameters())
+    lines = [f"{name}: {found.title}", found.citation, f"{given}: {count:,} parameters", ""]
     lines += [f"{equation:<{width}}  {sites}".rstrip() for equation, sites in rows]
+    if parent := parent_of(name):
+        changed = differences(found, entry(parent)) or ["no equation; see the title"]
+        lines += ["", f"against {parent}", *(f"  {line}" for line in changed)]
     return "\n".join([*lines, "", "sites", *(f"  {line}" for line in _tree(model))])
 
 

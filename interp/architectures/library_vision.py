@@ -2,6 +2,7 @@
 
     swin         x += attn in windows(ln1 x);  x += mlp(ln2 x)         every second block shifts its windows by half one
     poolformer   x += s1 * (pool - 1)(norm x);  x += s2 * mlp(norm x)  the 3x3 mean in place of attention
+    convnext     x += s * mlp(ln(conv x))                              a depthwise 7x7 and an MLP in one branch
 
 Two stages each; between them the image halves and the width doubles. Surprises: what stands in one shifted window and
 is no neighbour in the image is masked with -100, not with -inf; PoolFormer subtracts what it pools from, so that the
@@ -41,6 +42,14 @@ def _poolformer(library, *, d_model: int, n_layers: int, image: int, n_classes: 
         strides=[4, 2], padding=[2, 1], num_labels=n_classes, drop_path_rate=0.0, layer_scale_init_value=0.5))
 
 
+def _convnext(library, *, d_model: int, n_layers: int, image: int, n_classes: int) -> nn.Module:
+    if image % 8:
+        raise BadInput(f"image {image} must be a multiple of 8: patches of 4 that halve once")
+    return library.ConvNextForImageClassification(library.ConvNextConfig(
+        hidden_sizes=[d_model, 2 * d_model], depths=[n_layers] * 2, num_stages=2, image_size=image,
+        num_labels=n_classes, drop_path_rate=0.0, layer_scale_init_value=0.5))
+
+
 def images(model: HookedModel, *, batch: int = 2, seed: int = 0, **_) -> Tensor:
     """Random images, [batch, 3, image, image], of the size in the model's recipe."""
     side = model.recipe["sizes"]["image"]
@@ -62,6 +71,21 @@ POOL_ROWS = [
     ("resid_mid = resid_pre + mixer_out", "hook_resid_mid"),
     ("u = norm(resid_mid)", ""),
 ]
+
+
+def _convnext_rows(model: HookedModel) -> list[tuple[str, str]]:
+    return [
+        ("x = LN(patches W_patch + b_patch)", "hook_embed"),
+        (f"for d = 0 .. {model.n_layers - 1}, in 2 stages:", ""),
+        ("  resid_pre = x", "hook_resid_pre"),
+        ("  z = depthwise conv 7 x 7 of resid_pre", "mixer.hook_z"),
+        ("  pre = LN(z) W_up + b_up", "mlp.hook_pre"),
+        ("  post = GELU(pre)", "mlp.hook_post"),
+        ("  mixer_out = s (post W_down + b_down)", "hook_mixer_out"),
+        ("  resid_post = x = resid_pre + mixer_out", "hook_resid_post"),
+        ("between stages: 2x2 patches of LN(x) merge, twice as wide", "stage.hook_in, stage.hook_out"),
+        ("logits = LN(mean over places of x) W_U + b_U", "output"),
+    ]
 
 
 def _equations(block: list[tuple[str, str]], mlp: str, final: str) -> Callable:
@@ -104,4 +128,6 @@ MEMBERS: tuple[Entry, ...] = (
     _member("poolformer", "Mean of the neighbours in place of attention", _POOL, _poolformer, family="pooling",
             equations=_equations(POOL_ROWS, "s_2 (post W_down + b_down)", "x = norm(x)"), paper=73,
             citation="Yu et al. 2022, MetaFormer is actually what you need for vision, arXiv 2111.11418"),
+    _member("convnext", "A depthwise convolution in place of attention", _POOL, _convnext, family="pooling",
+            equations=_convnext_rows, paper=100, citation="Liu et al. 2022, A ConvNet for the 2020s, arXiv 2201.03545"),
 )

@@ -10,15 +10,14 @@
 from dataclasses import replace
 from functools import partial
 
-from interp.architectures.entry import Entry, member, sized
+from interp.architectures.entry import Entry, member, of_spec, sized
 from interp.architectures.gpt import ATTN, GPT, MLP
 from interp.hooks.model import HookedModel
 from interp.parts.describe import equations
-from interp.parts.model import Model, built
 from interp.parts.moe import Experts
+from interp.parts.real_model import REALS, real_sizes
 from interp.parts.recursion import ExpertChoice, RecursionBlock
 from interp.parts.relaxed import relax
-from interp.parts.sitemap import hook
 from interp.parts.spec import SIZES, Spec
 
 WIDENET = replace(GPT, block=(ATTN, replace(MLP, op=Experts.of)), tied=("head", "branches"))
@@ -27,7 +26,7 @@ _ALGOFORMER = {size: getattr(GPT, size) for size in SIZES if size != "n_layers"}
 MOR = replace(GPT, n_layers=3, block=RecursionBlock, tied=("head", "blocks"))
 MOR_EXPERT = replace(MOR, block=partial(RecursionBlock, route=ExpertChoice))
 RELAXED = replace(GPT, n_layers=4)
-_RELAXED = {size: getattr(RELAXED, size) for size in SIZES} | {"n_shared": 1, "rank": 4}
+_RELAXED = {size: getattr(RELAXED, size) for size in SIZES} | {"n_shared": 1, "rank": 4} | dict.fromkeys(REALS)
 
 
 def algoformer(n_loops: int, **sizes: int | None) -> Spec:
@@ -38,9 +37,9 @@ def algoformer(n_loops: int, **sizes: int | None) -> Spec:
 def _relaxed(*, seed: int, **given: int | None) -> HookedModel:
     sizes = _RELAXED | given
     spec = replace(RELAXED, **{size: sizes[size] for size in SIZES})
-    module = built(lambda: relax(Model(spec), sizes["n_shared"], sizes["rank"]), seed, 2 * spec.n_layers)
-    return hook(module, name="relaxed-recursive", recipe={
-        "source": "catalog", "name": "relaxed-recursive", "sizes": sizes})
+    return of_spec(spec, real_sizes(sizes), seed, name="relaxed-recursive",
+                   recipe={"source": "catalog", "name": "relaxed-recursive", "sizes": sizes},
+                   change=lambda model: relax(model, sizes["n_shared"], sizes["rank"]))
 
 
 def _relaxed_equations(model: HookedModel) -> list[tuple[str, str]]:

@@ -103,5 +103,5 @@ def _make(*, seed: int, **given: int) -> HookedModel:
 MEMBERS: tuple[Entry, ...] = (
     Entry(name="sret", title="Sliced recursive attention over image patches", family="looped", kind="vision",
           make=_make, sizes=_SIZES, equations=equations, example=images, paper=63,
-          citation="Shen et al. 2021, Sliced recursive transformer, arXiv 2111.09297"),
+          citation="Shen et al. 2021, Sliced recursive transformer, arXiv 2111.05297"),
 )

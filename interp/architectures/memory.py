@@ -3,6 +3,7 @@
     tokenformer    every linear map is an attention to parameter tokens; norms without parameters
     memoryformer   every linear map is a sum of table rows, chosen by the signs of a chunk of the input
     atlas          in the place of attention a memory that takes a step of learning at every token; gated MLP
+    atlas-linear   the same with a memory of one matrix and plain steps: linear in its values, so with a mixing matrix
 """
 
 from dataclasses import replace
@@ -27,8 +28,10 @@ TOKENFORMER = replace(
 )
 MEMORYFORMER = replace(GPT, block=(replace(ATTN, op=HashAttention), replace(MLP, op=HashMlp)))
 ATLAS = replace(with_mixer(LLAMA, OmegaMemory), position=None, n_kv_heads=None)
+ATLAS_LINEAR = with_mixer(ATLAS, partial(OmegaMemory, hidden=None, muon=False))
 
 _memory = partial(member, family="memory")
+_ATLAS = "Behrouz et al. 2025, ATLAS: learning to optimally memorize the context, arXiv 2505.23735"
 
 MEMBERS: tuple[Entry, ...] = (
     _memory("tokenformer", "attention to parameters in the place of every linear map", TOKENFORMER, paper=64,
@@ -36,5 +39,7 @@ MEMBERS: tuple[Entry, ...] = (
     _memory("memoryformer", "hash tables in the place of every linear map", MEMORYFORMER, paper=36,
             citation="Ding et al. 2024, MemoryFormer, arXiv 2411.12992"),
     _memory("atlas", "a memory that learns while it reads in the place of attention", ATLAS, paper=124,
-            citation="Behrouz et al. 2025, ATLAS: learning to optimally memorize the context, arXiv 2505.23735"),
+            citation=_ATLAS),
+    _memory("atlas-linear", "a memory of one matrix that learns while it reads", ATLAS_LINEAR, paper=124,
+            citation=_ATLAS),
 )

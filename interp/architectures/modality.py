@@ -13,5 +13,5 @@ MOT = replace(GPT, block=ModalityBlock, position=None)
 
 MEMBERS: tuple[Entry, ...] = (
     member("mot", "GPT with weights of their own for the two halves of its vocabulary", MOT, family="modality",
-           paper=156, citation="Liang et al. 2024, Mixture-of-Transformers, arXiv 2411.04996"),
+           paper=156, numbers=False, citation="Liang et al. 2024, Mixture-of-Transformers, arXiv 2411.04996"),
 )

@@ -8,24 +8,13 @@
 from dataclasses import replace
 
 from interp.architectures.entry import Entry
-from interp.architectures.gpt import ATTN, GPT
-from interp.hooks.model import HookedModel
-from interp.parts.patch_model import equations, hooked, images
+from interp.architectures.gpt import ATTN, MLP
+from interp.architectures.vit import VIT, of_patches
 from interp.parts.reversed_attention import ReversedAttention
-from interp.parts.spec import SIZES
 
-DEPENDENCY_VIT = replace(GPT, block=(replace(ATTN, op=ReversedAttention), GPT.block[1]), tied=(), d_vocab=10, n_ctx=16)
-
-_SIZES = {size: getattr(DEPENDENCY_VIT, size) for size in SIZES if size != "n_kv_heads"}
-
-
-def _make(*, seed: int, **given: int | None) -> HookedModel:
-    recipe = {"source": "catalog", "name": "dependency-vit", "sizes": _SIZES | given}
-    return hooked(replace(DEPENDENCY_VIT, **given), seed, name="dependency-vit", recipe=recipe)
-
+DEPENDENCY_VIT = replace(VIT, block=(replace(ATTN, op=ReversedAttention), MLP))
 
 MEMBERS: tuple[Entry, ...] = (
-    Entry(name="dependency-vit", title="a ViT whose patches send to parents", family="reversed attention",
-          kind="image classifier", make=_make, sizes=_SIZES, equations=equations, example=images, paper=115,
-          citation="Ding et al. 2023, Visual dependency transformers, arXiv 2304.03282"),
+    of_patches("dependency-vit", "a ViT whose patches send to parents", DEPENDENCY_VIT, family="reversed attention",
+               paper=115, citation="Ding et al. 2023, Visual dependency transformers, arXiv 2304.03282"),
 )

@@ -14,9 +14,11 @@ import torch
 
 from interp.adapters.transformers import hook, library
 from interp.architectures.entry import Entry, member
+from interp.architectures.real_library import RealLibrary, hook_library
 from interp.hooks.model import HookedModel
 from interp.parts.block import Sublayer
 from interp.parts.lmu import BatchNormMlp, Lmu
+from interp.parts.real_model import REALS, RealModel, real_sizes
 from interp.parts.spec import Spec
 from interp.results.errors import BadInput
 
@@ -24,12 +26,15 @@ Rows = list[tuple[str, str]]
 PATTERN = "M-*-M-M-"  # half of it MLPs and one attention in eight; the paper's 56 blocks have one in fourteen
 
 
-def _library_model(kind: str, config: dict, seed: int, name: str) -> HookedModel:
-    """A model of transformers from a config, its weights drawn from the seed alone."""
+def _library_model(kind: str, config: dict, seed: int, name: str, reals: tuple[int, int] | None = None) -> HookedModel:
+    """A model of transformers from a config, its weights drawn from the seed alone; of numbers where `reals` says their
+    widths."""
     transformers = library()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         own = getattr(transformers, f"{kind}Config")(**config)
+        if reals is not None:
+            return hook_library(getattr(transformers, f"{kind}Model")(own).eval(), reals, seed, name)
         return hook(getattr(transformers, f"{kind}ForCausalLM")(own).eval(), name=name)
 
 
@@ -87,18 +92,27 @@ _END: Rows = [
 ]
 
 
+def _whole(model: HookedModel, rows: Rows) -> Rows:
+    """The rows between those of input and output, which are tokens or numbers."""
+    if isinstance(model.module, RealLibrary):
+        first, last = RealModel.ends
+        return [(first, "hook_embed"), *rows, _END[0], (last, "output"), *_END[2:]]
+    return [*_STEM, *rows, *_END]
+
+
 def _mamba_rows(model: HookedModel) -> Rows:
-    return [*_STEM, (f"for d = 0 .. {model.n_layers - 1}:", ""), *_BLOCK, *_inside(_MAMBA + _SCAN),
-            ("  mixer_out = (y * silu(z)) W_out", "hook_mixer_out"),
-            ("  resid_post = x + mixer_out", "hook_resid_post"), *_END]
+    return _whole(model, [
+        (f"for d = 0 .. {model.n_layers - 1}:", ""), *_BLOCK, *_inside(_MAMBA + _SCAN),
+        ("  mixer_out = (y * silu(z)) W_out", "hook_mixer_out"), ("  resid_post = x + mixer_out", "hook_resid_post"),
+    ])
 
 
 def _hybrid_rows(model: HookedModel) -> Rows:
-    config = model.module.config
+    config = getattr(model.module, "base", model.module).config
     word = {"linear_attention": "M", "full_attention": "*", "mlp": "-"}
     pattern = "".join(word[kind] for kind in config.layers_block_type)
     dh = config.head_dim
-    rows = [*_STEM, (f"for d, kind in {pattern}:", ""), *_BLOCK,
+    rows = [(f"for d, kind in {pattern}:", ""), *_BLOCK,
             ("  kind M, Mamba-2:", ""), *_inside(_MAMBA2 + _SCAN, 4),
             ("    mixer_out = rms(y * silu(z)) W_out, rms in 2 groups", "hook_mixer_out"),
             ("  kind *, attention:", ""),
@@ -109,7 +123,7 @@ def _hybrid_rows(model: HookedModel) -> Rows:
     if "-" in pattern:
         rows += [("  kind -, MLP:", ""), ("    pre = u W_up", "mlp.hook_pre"),
                  ("    post = relu(pre)^2", "mlp.hook_post"), ("    mlp_out = post W_down", "hook_mlp_out")]
-    return [*rows, ("  resid_post = x + what its kind wrote", "hook_resid_post"), *_END]
+    return _whole(model, [*rows, ("  resid_post = x + what its kind wrote", "hook_resid_post")])
 
 
 def _inside(rows: Rows, spaces: int = 2) -> Rows:
@@ -117,12 +131,17 @@ def _inside(rows: Rows, spaces: int = 2) -> Rows:
 
 
 def _member(name: str, title: str, kind: str, config: Callable[..., dict], rows, sizes: dict, **facts) -> Entry:
-    def make(*, seed: int, **given: int) -> HookedModel:
-        for size, value in given.items():
+    sizes = sizes | dict.fromkeys(REALS)
+
+    def make(*, seed: int, **given: int | None) -> HookedModel:
+        chosen = sizes | given
+        reals = real_sizes(chosen)
+        own = {size: value for size, value in chosen.items() if size not in REALS}
+        for size, value in own.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise BadInput(f"{size} is {value!r}; a whole number of at least 1 is needed")
-        model = _library_model(kind, config(**sizes | given), seed, name)
-        model.recipe = {"source": "catalog", "name": name, "sizes": sizes | given}
+        model = _library_model(kind, config(**own), seed, name, reals)
+        model.recipe = {"source": "catalog", "name": name, "sizes": chosen}
         return model
 
     return Entry(name=name, title=title, family="ssm", kind="language model", make=make, sizes=sizes, equations=rows,

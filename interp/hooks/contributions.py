@@ -23,6 +23,8 @@ def block_at(model, depth: int, stream: str | None = None) -> Block:
     prefix = f"{stream}.blocks.{depth}" if stream else f"blocks.{depth}"
     if prefix not in model.map.blocks:
         have = list(model.map.blocks)
+        if not have:
+            raise BadInput(f"{model.name} declares no blocks; give its site map an equation for each")
         raise BadInput(f"{model.name} has no block {prefix!r}; it has {have[0]!r} to {have[-1]!r} ({len(have)})")
     return model.map.blocks[prefix]
 

@@ -158,7 +158,8 @@ def patterns(b: Bench) -> Iterator[Finding]:
 def mixing(b: Bench) -> Iterator[Finding]:
     """Patterns applied to values give z; a mixing matrix leads from and to the sites it names."""
     for name, pattern in b.cache.items():
-        v, z = (name.replace("hook_pattern", f"hook_{letter}") for letter in "vz")
+        v, u, z = (name.replace("hook_pattern", f"hook_{letter}") for letter in "vuz")
+        v = u if u in b.cache else v  # one projection may be query, key and value at once
         if name.endswith("attn.hook_pattern") and v in b.cache and z in b.cache:
             values = b.cache[v].repeat_interleave(b.model.map.sites[v][0].groups, 2)
             yield "mixing", z, *attempt(partial(torch.einsum, "bhqk,bkhd->bqhd", pattern, values), b.cache[z])

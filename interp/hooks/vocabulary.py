@@ -143,6 +143,17 @@ KINDS |= {
     "mixer.hook_gate": _kind("batch pos head d_head", "gate of what a head writes, before its nonlinearity"),
 }
 
+# Recurrent networks.
+KINDS |= {
+    "lstm.hook_input": _kind(STREAM, "input gate, 0 to 1: how much of the candidate enters the cell"),
+    "lstm.hook_forget": _kind(STREAM, "forget gate, 0 to 1: how much of the cell before is kept"),
+    "lstm.hook_output": _kind(STREAM, "output gate, 0 to 1: how much of the cell is shown"),
+    "lstm.hook_candidate": _kind(STREAM, "what might enter the cell, -1 to 1"),
+    "lstm.hook_write": _kind(STREAM, "what enters the cell: input gate times candidate"),
+    "lstm.hook_cell": _kind(STREAM, "cell state behind each token"),
+    "lstm.hook_hidden": _kind(STREAM, "hidden state behind each token, as the gates of the next one read it"),
+}
+
 # Routers: of experts, of depth, of modality.
 KINDS |= {
     "router.hook_logits": _kind("batch pos choice", "router scores of every expert or number of visits"),

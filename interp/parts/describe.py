@@ -17,9 +17,10 @@ _TIES = {
 
 
 def equations(model: Model) -> list[Row]:
-    """All equations from tokens to logits, in order of computation; the block is written once."""
+    """All equations from input to output, in order of computation; the block is written once."""
     spec = model.spec
-    rows: list[Row] = [("x = E[tokens]", "hook_embed")]
+    first, last = model.ends
+    rows: list[Row] = [(first, "hook_embed")]
     if model.pos_embed is not None:
         rows.append((f"x = x + {model.pos_embed.equation}", "hook_pos_embed"))
     if model.embed_ln is not None:
@@ -29,7 +30,7 @@ def equations(model: Model) -> list[Row]:
     rows += [(f"  {equation}", sites) for equation, sites in block_equations(model.blocks[0])]
     if model.ln_final is not None:
         rows.append(("x = ln_final(x)", "ln_final.hook_scale|hook_normalized"))
-    rows.append(("logits = x W_U" + (", W_U = E^T" if "head" in spec.tied else ""), "output"))
+    rows.append((last + (", W_U = E^T" if "head" in spec.tied else ""), "output"))
     return rows + norm_equations(model)
 
 

@@ -24,7 +24,8 @@ EPS = 1e-6
 
 
 class Flow(nn.Module):
-    """One flow-attention mixer, bidirectional or causal, linear in the number of positions."""
+    """One flow-attention mixer: bidirectional, in the linear form, or causal, in the quadratic one, which keeps no
+    state for every token and is faster up to some thousand of them."""
 
     mixes = ("mixer.hook_v", "mixer.hook_z")
 
@@ -37,9 +38,8 @@ class Flow(nn.Module):
         q, k, v = (split(project(x), self.n_heads) for project in (self.q, self.k, self.v))
         q, k = mark(self, "kernel_q", torch.sigmoid(q)), mark(self, "kernel_k", torch.sigmoid(k))
         inflow, allocation, competition = self.flows(q, k, context)
-        outer = k[..., :, None] * (v * competition[..., None])[..., None, :]
-        z = (q[..., None, :] @ self._total(outer))[..., 0, :] * (allocation / inflow)[..., None]
-        return self.o(z.flatten(2))
+        mixed = (quadratic if self.causal else linear)(q, k, v * competition[..., None], self.causal)
+        return self.o((mixed * (allocation / inflow)[..., None]).flatten(2))
 
     def flows(self, q: Tensor, k: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """Inflow, allocation and competition of every token, [batch, pos, head]. Padding neither gives nor takes."""
@@ -58,8 +58,7 @@ class Flow(nn.Module):
                 mark(self, "competition", competition))
 
     def _total(self, x: Tensor) -> Tensor:
-        """Sum over the positions that each position sees."""
-        return x.cumsum(1) if self.causal else x.sum(1, keepdim=True)
+        return total(x, self.causal)
 
     def mixing(self, cache, prefix: str) -> Float[Tensor, "batch head query key"]:
         """What takes `mixer.hook_v` to `mixer.hook_z`, in quadratic form."""
@@ -86,3 +85,23 @@ class Flow(nn.Module):
             (f"{y} = sum_h z_h W_o,h + b_o", ""),
         ]
 
+
+
+def total(x: Float[Tensor, "batch pos ..."], causal: bool) -> Tensor:
+    """Sum over the positions that each position sees."""
+    return x.cumsum(1) if causal else x.sum(1, keepdim=True)
+
+
+def linear(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Float[Tensor, "batch pos head d_head"]:
+    """sum_u (q_t . k_u) v_u as q_t times a state, whose size does not grow with the positions."""
+    if causal:
+        return (q[..., None, :] @ total(k[..., :, None] * v[..., None, :], causal))[..., 0, :]
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return (q @ (k.transpose(-1, -2) @ v)).transpose(1, 2)
+
+
+def quadratic(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Float[Tensor, "batch pos head d_head"]:
+    """The same, as products of all queries with all keys."""
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    products = q @ k.transpose(-1, -2)
+    return ((products.tril() if causal else products) @ v).transpose(1, 2)

@@ -38,7 +38,8 @@ class Projection(nn.Linear):
 
 
 class GraphAttention(nn.Module):
-    """Attention among neighbours; returns what it adds to the nodes, and the product that its scores are sums of."""
+    """Attention among neighbours; returns what it adds to the nodes, and the product that its scores are sums of, where
+    edges are in it."""
 
     causal = False
 
@@ -49,15 +50,18 @@ class GraphAttention(nn.Module):
         self.o = Projection(d_model, d_model)
         self.edge = Projection(d_model, d_model, bias=False) if edges else None
 
-    def forward(self, x: Nodes, e: Edges | None, near: Near) -> tuple[Nodes, Tensor]:
+    def forward(self, x: Nodes, e: Edges | None, near: Near) -> tuple[Nodes, Tensor | None]:
         n = x.shape[1]
         q, k, v = (project(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for project in (self.q, self.k, self.v))
-        product = q[:, :, :, None] * k[:, :, None] * q.shape[-1] ** -0.5
-        if e is not None:
+        if e is None:
+            product, sums = None, q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        else:
+            product = q[:, :, :, None] * k[:, :, None] * q.shape[-1] ** -0.5
             factor = self.edge(e).unflatten(-1, (self.n_heads, -1)).unflatten(1, (n, n)).permute(0, 3, 1, 2, 4)
             product = mark(self, "product", product * mark(self, "edge", factor))
+            sums = product.sum(-1)
         hidden = torch.where(near, x.new_zeros(()), torch.finfo(x.dtype).min)[:, None]
-        scores = mark(self, "attn_scores", product.sum(-1) + hidden)
+        scores = mark(self, "attn_scores", sums + hidden)
         pattern = mark(self, "pattern", torch.softmax(scores, -1) * near[:, None])
         return self.o((pattern @ v).transpose(1, 2).flatten(2)), product
 
@@ -136,7 +140,7 @@ class NodeBlock(_Normed):
         super().__init__(d_model, d_mlp)
         self.attn = GraphAttention(d_model, n_heads, edges)
 
-    def forward(self, x: Nodes, e: Edges | None, near: Near) -> tuple[Nodes, Tensor]:
+    def forward(self, x: Nodes, e: Edges | None, near: Near) -> tuple[Nodes, Tensor | None]:
         write, product = self.attn(x, e, near)
         return self._rest(x, write), product
 

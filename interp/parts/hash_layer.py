@@ -7,7 +7,8 @@
 
 Shapes: x [batch, pos, d_in], i [batch, pos, chunk], out [batch, pos, d_out]. Buckets are integers, codes that were
 there without a codebook. Surprises: gradients reach x only through p, never through the choice; out jumps where a
-number changes sign, by the difference of two rows at half weight or less; nothing is multiplied by a weight at all.
+number changes sign, by the difference of two rows at half weight or less; nothing is multiplied by a weight at all
+(here it is, by zeros: on a CPU one product is ten times as fast as gathering rows).
 """
 
 import torch
@@ -41,9 +42,10 @@ class HashLayer(nn.Module):
         power = 2 ** torch.arange(self.bits, device=x.device)
         bucket = mark(self, "bucket", ((z > 0) * power).sum(-1))
         share = mark(self, "share", torch.sigmoid(2 * z.abs() / self.tau).prod(-1))
-        first = torch.arange(len(self.tables), device=x.device) * 2**self.bits
-        rows = nn.functional.embedding(bucket + first, self.tables.flatten(0, 1))
-        return (rows * share[..., None]).sum(-2)
+        # one product with shares at the chosen rows and zeros elsewhere: gathered rows are pos * chunk * d_out numbers
+        chosen = torch.zeros(*share.shape, 2**self.bits, dtype=share.dtype, device=x.device)
+        chosen = chosen.scatter(-1, bucket[..., None], share[..., None])
+        return chosen.flatten(-2) @ self.tables.flatten(0, 1)
 
 
 class HashAttention(Attention):

@@ -8,6 +8,8 @@ Surprise: the equation of the stream is that of GPT; only what is read differs, 
 sees.
 """
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -23,19 +25,19 @@ Stream = Float[Tensor, "batch pos d_model"]
 
 class LadderBlock(nn.Module):
     """Attention on the late stream and an MLP beside it. Takes and returns (stream, late stream); at first both are
-    the embeddings."""
+    the embeddings. With a `lag` of 0 nothing is late: the block of GPT."""
 
-    def __init__(self, spec: Spec):
+    def __init__(self, spec: Spec, lag: Literal[0, 1] = 1):
         super().__init__()
+        self.lag = lag
         self.ln1, self.ln2 = spec.norm(spec.d_model), spec.norm(spec.d_model)
         self.attn, self.mlp = Attention.of(spec), Mlp.of(spec)
 
     def forward(self, x: Stream | tuple[Stream, Stream], context: Context) -> tuple[Stream, Stream]:
         stream, late = x if isinstance(x, tuple) else (x, x)
-        attn_out = self.attn(self.ln1(late), context)
-        mlp_out = self.mlp(self.ln2(stream))
-        late = mark(self, "mid", stream + attn_out)
-        return late + mlp_out, late
+        mid = mark(self, "mid", stream + self.attn(self.ln1(late if self.lag else stream), context))
+        mlp_out = self.mlp(self.ln2(stream if self.lag else mid))
+        return mid + mlp_out, mid
 
     def declare(self, d) -> None:
         """Its sites and the equation of its stream."""
@@ -54,9 +56,10 @@ class LadderBlock(nn.Module):
         """What it computes: (equation, sites)."""
         return [
             ("resid_pre = x", "hook_resid_pre"),
-            ("u = ln1(late), late the resid_mid of the block before", "ln1.hook_scale|hook_normalized"),
+            (f"u = ln1({'late), late the resid_mid of the block before' if self.lag else 'resid_pre)'}",
+             "ln1.hook_scale|hook_normalized"),
             *self.attn.equations("u", "attn_out"),
-            ("u = ln2(resid_pre)", "ln2.hook_scale|hook_normalized"),
+            (f"u = ln2({'resid_pre' if self.lag else 'resid_mid'})", "ln2.hook_scale|hook_normalized"),
             *self.mlp.equations("u", "mlp_out"),
             ("resid_mid = late = resid_pre + attn_out", "hook_attn_out, hook_resid_mid"),
             ("resid_post = x = resid_mid + mlp_out", "hook_mlp_out, hook_resid_post"),

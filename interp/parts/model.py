@@ -18,6 +18,8 @@ M = TypeVar("M", bound=nn.Module)
 class Model(nn.Module):
     """A language model made of parts. Its weights come from `build_model`; by itself it starts as torch does."""
 
+    ends = ("x = E[tokens]", "logits = x W_U")  # its first and its last equation
+
     def __init__(self, spec: Spec):
         super().__init__()
         self.spec = spec
@@ -56,8 +58,10 @@ class Model(nn.Module):
         self, input_ids: Int[Tensor, "batch pos"], attention_mask: Int[Tensor, "batch pos"] | None = None
     ) -> Float[Tensor, "batch pos d_vocab"]:
         """Logits. `attention_mask` is 1 at real tokens, on either side of the padding."""
-        context = Context(input_ids, attention_mask)
-        x = self.embed(input_ids)
+        return self.run(self.embed(input_ids), Context(input_ids, attention_mask))
+
+    def run(self, x: Float[Tensor, "batch pos d_model"], context: Context) -> Float[Tensor, "batch pos d_out"]:
+        """From what the embedding gives to what the unembedding gives."""
         if self.pos_embed is not None:
             x = x + self.pos_embed(context.place).to(x.dtype)
         if self.embed_ln is not None:
@@ -68,14 +72,14 @@ class Model(nn.Module):
         return self.unembed(x if self.ln_final is None else self.ln_final(x))
 
 
-def build_model(spec: Spec, seed: int) -> Model:
-    """A model whose weights depend on the seed alone; no global random state is read or moved.
+def build_model(spec: Spec, seed: int, make: Callable[[Spec], Model] = Model) -> Model:
+    """What `make` makes of the spec, with weights of the seed alone; no global random state is read or moved.
 
     Normal with deviation 0.02, output projections of branches by 1 / sqrt(number of branches) smaller (Radford et al.
     2019, GPT-2, section 2.3); biases 0, gains 1.
     """
     branches = len(spec.block) if isinstance(spec.block, tuple) else 2
-    return built(lambda: Model(spec), seed, branches * spec.n_layers)
+    return built(lambda: make(spec), seed, branches * spec.n_layers)
 
 
 def built(make: Callable[[], M], seed: int, branches: int) -> M:

@@ -94,7 +94,8 @@ def learn(
 
 
 class OmegaMemory(nn.Module):
-    """One such mixer; causal, and blind to padding. `hidden` None is a memory of one matrix."""
+    """One such mixer; causal, and blind to padding. `hidden` None is a memory of one matrix, which starts empty;
+    without Muon what it gives is linear in the values, so that its `mixing` can be written out."""
 
     def __init__(self, spec: Spec, window: int = 4, degree: int = 2, hidden: int | None = 16, muon: bool = True):
         super().__init__()
@@ -105,8 +106,10 @@ class OmegaMemory(nn.Module):
         self.coefficients = nn.Parameter(torch.empty(degree + 1))
         with torch.device("cpu"):
             features = monomials(torch.zeros(d_head), torch.zeros(degree + 1)).shape[-1]
-        sizes = [features, d_head] if hidden is None else [features, hidden, d_head]
+        self.n_features, self.linear = features, hidden is None and not muon
+        sizes = [] if hidden is None else [features, hidden, d_head]
         self.start = nn.ParameterList(torch.empty(h, b, a) for a, b in zip(sizes, sizes[1:]))
+        self.mixes = ("mixer.hook_v", "mixer.hook_z") if self.linear else None
 
     def initialise(self, std: float, generator: torch.Generator) -> None:
         """Starts of unit gain, Taylor coefficients of exp for the monomials."""
@@ -122,11 +125,24 @@ class OmegaMemory(nn.Module):
         gates = {name: torch.sigmoid(gate(x) + GATES[name]) for name, gate in self.gates.items()}
         for name, idle in zip(GATES, (0.0, 1.0, 1.0, 0.0)):  # padding teaches nothing and nothing is forgotten over it
             gates[name] = mark(self, name, gates[name] * real + idle * (1 - real))
-        memory = learn(list(self.start), monomials(k, self.coefficients), v, gates, self.window, self.muon)
+        memory = learn(self._start(v), monomials(k, self.coefficients), v, gates, self.window, self.muon)
         flat = mark(self, "params", torch.cat([w.flatten(-2) for w in memory], -1))
         sizes = [w[0, 0, 0].numel() for w in memory]
         memory = [part.reshape(w.shape) for part, w in zip(flat.split(sizes, -1), memory)]
         return self.o(read(memory, monomials(q, self.coefficients)).flatten(2))
+
+    def _start(self, v: Tensor) -> Weights:
+        """What the memory holds before the first token; an empty one is as wide as the values that it will hold."""
+        return list(self.start) or [v.new_zeros(self.n_heads, v.shape[-1], self.n_features)]
+
+    def mixing(self, cache, prefix: str) -> Float[Tensor, "batch head query key"]:
+        """What takes `mixer.hook_v` to `mixer.hook_z`: what the same memory gives for values that name their token."""
+        q, k = (monomials(nn.functional.normalize(cache[f"{prefix}.mixer.hook_{letter}"], dim=-1), self.coefficients)
+                for letter in "qk")
+        gates = {name: cache[f"{prefix}.memory.hook_{name}"] for name in GATES}
+        names = torch.eye(k.shape[1], dtype=k.dtype, device=k.device)[None, :, None].expand(*k.shape[:3], -1)
+        memory = learn(self._start(names), k, names, gates, self.window, muon=False)
+        return read(memory, q).transpose(1, 2)
 
     def declare(self, d, path: str) -> None:
         """Its sites, at `path` of a block."""
@@ -143,7 +159,8 @@ class OmegaMemory(nn.Module):
             (f"w, a, p, e = sigmoid({x} W + b), each its own, with 4 added for a and 2 taken off for e",
              "memory.hook_weight|retain|momentum|step"),
             (f"g_t = gradient of sum_i w_i |M_t-1(phi(k_i)) - v_i|^2, the last {self.window} tokens i", ""),
-            (f"S_t = p_t S_t-1 + g_t;  M_t = a_t M_t-1 - e_t {step}", "memory.hook_params"),
+            (f"S_t = p_t S_t-1 + g_t;  M_t = a_t M_t-1 - e_t {step}{', from 0' if not len(self.start) else ''}",
+             "memory.hook_params"),
             (f"z_t = M_t(phi(q_t)), phi: monomials up to degree {len(self.coefficients) - 1}", "mixer.hook_z"),
             (f"{y} = sum_h z_h W_o,h", ""),
         ]

@@ -1,4 +1,4 @@
-"""The recursive block of SReT (Shen et al. 2021, 2111.09297): sliced attention, learned residual coefficients.
+"""The recursive block of SReT (Shen et al. 2021, 2111.05297): sliced attention, learned residual coefficients.
 
     x = a_1 x + b_1 attn_G(ln1 x);   x = a_2 x + b_2 mlp(ln2 x)              x [batch, pos, d_model], a and b numbers
     between visits: x = x + nll(ln x), a small MLP of its own for every pair of visits

@@ -137,7 +137,11 @@ def test_what_cannot_be_answered_says_why():
     convnext, x = CASES["convnext"].hooked()
     cache = convnext.run_with_cache(x)[1]
     with pytest.raises(RequiresPattern, match="has no attention pattern and declares no mixing matrix"):
-        convnext.mixing_matrix(cache, 0)
+        sites = {"blocks.0.hook_resid_pre": ":in", "blocks.0.hook_mlp_out": "", "blocks.0.hook_resid_post": ""}
+        lone = hook(nn.Linear(3, 3), sites=sites, equations={"blocks.0": "resid_post = 0 * resid_pre + mlp_out"})
+        lone.mixing_matrix(lone.run_with_cache(torch.zeros(1, 2, 3))[1], 0)
+    with pytest.raises(BadInput, match="declares no blocks"):
+        hook(nn.Linear(3, 3), sites=sites).contributions({}, 0)
     with pytest.raises(RequiresResidualStream, match="a stage starts a stream of its own"):
         convnext.contributions(cache)
     t5, x = CASES["t5"].hooked()

@@ -9,6 +9,7 @@ import torch
 from interp.architectures import build, catalog, describe, register
 from interp.architectures.entry import member
 from interp.architectures.gpt import GPT
+from interp.architectures.parents import PARENTS, differences, parent_of
 from interp.hooks.contributions import carry
 from interp.parts import Spec
 from interp.results.errors import BadInput, RequiresResidualStream
@@ -153,13 +154,36 @@ def test_streams_are_patchable(name):
 
 
 @each
-def test_description_names_every_kind_of_site(name):
+def test_description_names_every_kind_of_site_and_what_differs_from_the_parent(name):
     text = describe(name, **_sizes(name))
     model = _model(name)
+    assert ENTRIES[name].citation in text and f"{sum(p.numel() for p in model.parameters()):,} parameters" in text
+    parent = parent_of(name)
+    assert parent is None or f"against {parent}\n  " in text and "no equation" not in text
     equations = text.split("\nsites\n")[0]
     assert all(site.name.replace(f"blocks.{site.depth}", "blocks.{d}") in text for site in model.sites())
     for site in model.sites():
         assert site.kind.rsplit("_", 1)[-1].split(".")[-1] in equations, site.name
+
+
+def test_every_entry_descends_from_gpt():
+    from interp.garden.catalog import catalog  # with what other packages bring
+
+    names = {entry.name for entry in catalog()}
+    children = [child for group in PARENTS.values() for child in group]
+    assert len(children) == len(set(children)) and set(children) == names - {"gpt"}
+    for name in names:
+        line = [name]
+        while (parent := parent_of(line[-1])) is not None:
+            assert parent not in line
+            line.append(parent)
+        assert line[-1] == "gpt"
+
+
+def test_differences_are_the_equations_of_one_and_not_the_other():
+    lines = differences(ENTRIES["sigmoid-attention"], ENTRIES["gpt"])
+    assert lines == ["- A_h = softmax(s_h)", "+ A_h = sigmoid(s_h - 4.16)"]
+    assert differences(ENTRIES["gpt"], ENTRIES["gpt"]) == []
 
 
 GPT_SITES = """hook_embed hook_pos_embed blocks.0.hook_resid_pre blocks.0.ln1.hook_scale blocks.0.ln1.hook_normalized

@@ -47,7 +47,7 @@ def _effective_rank(h: torch.Tensor) -> float:
     return float((-share * share.clamp(min=1e-30).log()).sum().exp())
 
 
-def test_effective_rank_of_a_polynomial_exceeds_that_of_relu():
+def test_works_when_190_polycom_has_a_larger_effective_rank_than_relu():
     """On inputs of rank 4: relu bends them, powers make products of them."""
     generator = torch.Generator().manual_seed(1)
     low = torch.randn(512, 4, generator=generator).double() @ torch.randn(4, 64, generator=generator).double()

@@ -82,7 +82,7 @@ def test_sigmoid_weights_are_by_hand():
 
 
 @pytest.mark.slow
-def test_sigmoid_attention_trains_stably():
+def test_works_when_52_sigmoid_trains_stably():
     losses = _train_copying(build("sigmoid-attention", seed=0, d_vocab=24).module, 300)
     assert losses[-1] < losses[0] - 0.3
     assert all(after < before + 0.2 for before, after in zip(losses, losses[1:]))  # no spike
@@ -139,7 +139,7 @@ def test_aaren_states_survive_large_scores():
     assert prefix_scan(scores, v).read().flatten().tolist() == pytest.approx([1, 2, 2 + 1 / (1 + 2.718281828)])
 
 
-def test_aaren_model_equals_its_states_and_caches_one_pattern():
+def test_works_when_131_aaren_model_equals_its_states_and_caches_one_pattern():
     model = build("aaren", seed=1, **SIZES)
     cache = model.run_with_cache(_tokens())[1]
     q, k, v = (cache[f"blocks.0.attn.hook_{letter}"] for letter in "qkv")
@@ -193,7 +193,7 @@ def test_filters_by_hand():
 @pytest.mark.parametrize("filter, learns", [
     (partial(Momentum, gamma=0.0), False), (partial(Momentum, gamma=1.0), True), (Smear, True),
 ])
-def test_one_layer_learns_induction_only_if_keys_know_the_token_before(filter, learns):
+def test_works_when_199_momentum_learns_induction_in_one_layer(filter, learns):
     model = build_model(replace(filtered(filter=filter), n_layers=1, n_heads=2, d_vocab=24), 0)
     _train_copying(model)
     ids, repeated = _repeats(torch.Generator().manual_seed(9), 256)

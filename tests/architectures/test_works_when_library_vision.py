@@ -1,4 +1,5 @@
-"""Swin (106) and PoolFormer (73): hooked modules give the library's logits, mixing matrices are of the whole image."""
+"""Swin (106), PoolFormer (73), ConvNeXt (100): hooked modules give the library's logits, mixing matrices are of the
+whole image."""
 
 import pytest
 import torch
@@ -88,6 +89,27 @@ def test_works_when_73_poolformer_mixing_matrix_is_the_pooling():
     assert torch.allclose(corner[corner > 0], torch.tensor(1 / 4).double()) and (corner > 0).sum() == 3
     assert torch.allclose(middle[middle > 0], torch.tensor(1 / 9).double()) and (middle > 0).sum() == 8
     assert torch.allclose(matrix.sum(1), torch.zeros(()).double(), atol=1e-12)
+
+
+def test_works_when_100_convnext():
+    """Hooked, it gives the logits of the library, and its branches sum to the stream within a stage; the matrix of its
+    convolution, channel by channel, gives what the convolution gives but for the bias."""
+    model = _shaken(build("convnext", seed=1))
+    plain = T.ConvNextForImageClassification(model.module.config).double().eval()
+    plain.load_state_dict(model.state_dict())
+    logits, cache = model.run_with_cache(_images())
+    with torch.no_grad():
+        assert torch.allclose(logits, plain(_images()).logits, atol=1e-12)
+    total = cache["blocks.0.hook_resid_pre"] + cache["blocks.0.hook_mixer_out"] + cache["blocks.1.hook_mixer_out"]
+    assert torch.allclose(total, cache["blocks.1.hook_resid_post"], atol=1e-12)
+    for depth in (0, 3):
+        block = model.module.get_submodule(model.map.blocks[f"blocks.{depth}"].path)
+        matrix = model.mixing_matrix(cache, depth)[0]
+        z = torch.einsum("cqk,bkc->bqc", matrix, cache[f"blocks.{depth}.hook_resid_pre"]) + block.dwconv.bias
+        assert torch.allclose(z, cache[f"blocks.{depth}.mixer.hook_z"], atol=1e-12)
+    place = model.mixing_matrix(cache, 0)[0, 0, _place(4, 4)].view(8, 8)
+    assert torch.allclose(place[1:, 1:], model.module.convnext.encoder.stages[0].layers[0].dwconv.weight[0, 0])
+    assert not place[0].any() and not place[:, 0].any()
 
 
 # -- the same block with any mixer -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 from interp.architectures import build
 from interp.architectures.linear_attention import FLOWFORMER, GLA, SLAB
 from interp.parts.context import Context
-from interp.parts.flow import EPS, Flow
+from interp.parts.flow import EPS, Flow, linear, quadratic
 from interp.parts.gla import GatedLinear, parallel, states
 from interp.parts.prepbn import PRepBN, fuse, progress
 from interp.results.errors import BadInput
@@ -76,7 +76,7 @@ def test_gla_without_decay_is_linear_attention_and_with_full_decay_sees_itself()
 
 
 @pytest.mark.slow
-def test_gla_trains():
+def test_works_when_24_gla_trains():
     model = build("gla", seed=0, d_vocab=32)
     tokens = repeated(256, torch.Generator().manual_seed(9))
     before = next_token_loss(model, tokens, 12).item()
@@ -129,6 +129,12 @@ def test_works_when_101_flowformer(causal):
             (f"blocks.0.mixer.hook_{point}", lambda value, site: value * torch.tensor([0.0, 1, 1, 1])),
             ("blocks.0.mixer.hook_z", lambda value, site: seen.update(z=value.clone()))])
         assert not seen["z"][:, :, 0].any() and torch.allclose(seen["z"][:, :, 1:], get("z")[:, :, 1:])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_linear_and_quadratic_form_of_flow_agree(causal):
+    q, k, v = (_noise(2, N, 3, 4, seed=seed) for seed in (1, 2, 3))
+    assert (linear(q, k, v, causal) - quadratic(q, k, v, causal)).abs().max() < 1e-12
 
 
 def test_bidirectional_competition_is_a_distribution_times_n():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from interp.architectures import build
+from interp.codebook.classify import detectors
 from interp.parts.hash_layer import HashLayer
 from interp.parts.omega_memory import GATES, gradient, learn, monomials, newton_schulz, read
 from interp.parts.pattention import Pattention, grow
@@ -90,6 +91,16 @@ def test_works_when_36_memoryformer():
     moved = model.run_with_hooks(TOKENS, [("blocks.0.attn.hook_bucket_v", lambda value, site: (value + 1) % 16)])
     with torch.no_grad():
         assert (moved - model(TOKENS)).abs().max() > 1e-6  # a code can be set
+
+
+def test_works_when_36_memoryformer_buckets_are_codebook_features():
+    """As codes that the codebook tools take, untrained: for each of six words some bucket stands for it alone, chosen
+    on half of the prompts and scored on the others (by chance a sixth)."""
+    model = build("memoryformer", seed=0, **SIZES)
+    tokens = torch.randint(0, 6, (128, 6), generator=torch.Generator().manual_seed(4))
+    codes = model.run_with_cache(tokens, "blocks.0.attn.hook_bucket_q")[1]["blocks.0.attn.hook_bucket_q"]
+    found = detectors({"bucket": codes[..., None]}, tokens, 16, select=torch.arange(128) < 64).frame()
+    assert len(found) == 6 and found.precision.min() > 0.9 and found.recall.min() > 0.05
 
 
 def test_share_is_the_softmax_over_all_corners():
@@ -197,7 +208,7 @@ def test_monomials_by_hand():
     assert out.tolist() == [1, 2, 3, 2, 3, 4.5]
 
 
-def test_recall_improves_with_the_window():
+def test_works_when_124_atlas_recall_improves_with_the_window():
     """A memory of one matrix, given pairs one after the other and then asked for all of them: the error falls as the
     window grows, at one step of learning a token (random keys and values, no training; median of 20 draws)."""
     errors = {}

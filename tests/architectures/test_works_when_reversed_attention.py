@@ -39,7 +39,7 @@ def test_works_when_115_dependency_vit():
             assert parents.count(-1) == 1 and networkx.is_arborescence(tree) and len(tree) == 16
 
 
-def test_a_tree_partitions_shapes():
+def test_works_when_115_dependency_vit_tree_partitions_shapes():
     """Two flat shapes on an image of 4 x 4 patches: patches send to what is coloured as they are, and to neighbours
     most. Cut in two, the tree's parts are the shapes; the queries and keys are set by hand, nothing is trained."""
     shape = torch.zeros(4, 4, dtype=torch.long)

@@ -5,7 +5,8 @@ import torch
 
 from interp.architectures import build
 from interp.architectures.ssm import hybrid
-from interp.hooks import Ablate
+from interp.hooks import Ablate, Patch
+from interp.lens import logit_lens
 from interp.parts.lmu import by_fft, impulse, reconstruct, recurrent, system, toeplitz
 from interp.results.errors import BadInput
 
@@ -43,9 +44,12 @@ def test_works_when_62_mamba():
         gated = mixed * torch.nn.functional.silu(get("z"))
         write = mixer.out_proj(gated)
         assert torch.allclose(write, cache[f"blocks.{depth}.hook_mixer_out"], atol=1e-6)
-    lens = [model.module.lm_head(model.module.backbone.norm_f(cache[f"blocks.{depth}.hook_resid_post"]))
-            for depth in range(2)]
-    assert torch.allclose(lens[1], out, atol=1e-5) and (lens[0] - out).abs().max() > 1e-3
+    lens = logit_lens(model, TOKENS, None)
+    first = model.module.lm_head(model.module.backbone.norm_f(cache["blocks.0.hook_resid_post"])).log_softmax(-1)
+    p, last = first.exp(), out.log_softmax(-1)
+    kl = lens.values["kl"][lens.sites.index("blocks.0.hook_resid_post")]
+    assert torch.allclose(kl, (p * (first - last)).sum(-1), atol=1e-5) and kl.max() > 1e-5
+    assert (lens.values["kl"][-1] == 0).all()
 
 
 def test_a_patched_state_is_what_its_position_reads():
@@ -79,7 +83,7 @@ def test_works_when_97_mamba2_hybrid():
 
 
 @pytest.mark.slow
-def test_copying_a_list_needs_the_attention():
+def test_works_when_97_mamba2_hybrid_copying_needs_the_attention():
     """A list of 8 to 16 words that is read again; each next word must be copied from the first reading. (A phonebook of
     names and numbers asks for one word in many, and takes longer to learn than a test may.)"""
     model = hybrid("M*", seed=0, d_model=64, d_state=1, n_heads=2, d_vocab=24)
@@ -118,20 +122,32 @@ def _lists(generator: torch.Generator, n: int) -> tuple[torch.Tensor, torch.Tens
 
 @pytest.mark.parametrize("n", [1, 5, 40])
 def test_works_when_26_lmuformer(n):
-    """Recurrent, FFT and Toeplitz forwards agree; the memory site gives the window back through Legendre's basis."""
+    """Recurrent, FFT and Toeplitz forwards agree. That the memory gives its window back are the next two tests."""
     u = _noise(2, n)
     step_by_step = recurrent(u, 8, 16.0)
     assert (by_fft(u, 8, 16.0) - step_by_step).abs().max() < 1e-10
     assert (torch.einsum("qko,bk->bqo", toeplitz(8, 16.0, n), u) - step_by_step).abs().max() < 1e-10
 
 
-def test_the_memory_holds_its_window():
+def test_works_when_26_lmuformer_memory_holds_its_window():
     order, window, n = 12, 64, 200
     wave = 1 + torch.sin(2 * torch.pi * torch.arange(n, dtype=torch.float64) / 50)
     m = recurrent(wave[None], order, float(window))[0, -1]
     ages = torch.arange(2, window - 2)
     back = reconstruct(m, (ages.double() + 0.5) / window)  # the middle of the step that each u is held for
     assert (back - wave[n - 1 - ages]).abs().max() < 0.02
+
+
+def test_works_when_26_lmuformer_memory_site_gives_its_window_back():
+    """A model's own sites: a wave put in at `hook_u` is read off `hook_memory` at its last token, at every age."""
+    n = 16
+    model = build("lmuformer", seed=0, d_model=32, d_vocab=50, n_ctx=n).to(torch.float64)
+    wave = 1 + torch.sin(2 * torch.pi * torch.arange(n, dtype=torch.float64) / n)
+    with model.edit(Patch("blocks.0.mixer.hook_u", wave[:, None])):
+        memory = model.run_with_cache(torch.zeros(1, n, dtype=torch.long))[1]["blocks.0.mixer.hook_memory"]
+    ages = torch.arange(2, n - 2)
+    back = reconstruct(memory[0, -1], (ages.double() + 0.5) / n)
+    assert (back - wave[n - 1 - ages]).abs().max() < 0.05 < wave.std()
 
 
 def test_memory_site_is_the_recurrence_of_the_u_site():

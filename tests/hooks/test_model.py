@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from interp.adapters import hook
+from interp.garden import catalog
 from interp.hooks import Ablate, Steer
 from interp.hooks.fingerprint import fingerprint, unchanged
 from interp.results.errors import BadInput, MissingSite, RequiresPattern, RequiresResidualStream
@@ -59,9 +60,9 @@ def test_site_that_the_architecture_does_not_have_says_so():
     parallel = CASES["gpt_neox"].hooked()[0]
     with pytest.raises(MissingSite, match="parallel ones, so there is no stream in between: use hook_resid_pre"):
         parallel.site("blocks.0.hook_resid_mid")
-    with pytest.raises(RequiresPattern, match="blocks.0 of convnext has no attention pattern and declares no mixing"):
-        convnext, x = CASES["convnext"].hooked()
-        convnext.mixing_matrix(convnext.run_with_cache(x)[1], 0)
+    with pytest.raises(RequiresPattern, match="blocks.0 of atlas has no attention pattern and declares no mixing"):
+        atlas = catalog.build("atlas", d_model=16, n_layers=1)
+        atlas.mixing_matrix(atlas.run_with_cache(torch.zeros(1, 3, dtype=torch.long))[1], 0)
     with pytest.raises(RequiresResidualStream, match="swin has no single residual stream"):
         swin, x = CASES["swin"].hooked()
         swin.contributions(swin.run_with_cache(x)[1])
