@@ -5,7 +5,22 @@ from typing import Annotated
 import typer
 
 import interp
-from interp.commands import analyses, circuits, codebook, compare, depth, doctor, garden, models, programs, runs, sweep
+from interp.commands import (
+    analyses,
+    circuits,
+    codebook,
+    compare,
+    compare_architectures,
+    dashboard,
+    depth,
+    doctor,
+    garden,
+    icl,
+    models,
+    programs,
+    runs,
+    sweep,
+)
 from interp.commands.shared import end_politely, stdout
 
 HELP = """Mechanistic interpretability in which the architecture is a variable.
@@ -23,7 +38,10 @@ app = typer.Typer(
     epilog="\b\nStart with:\n  interp models\n  interp show garden/induction-2l\n"
     "  interp discover induction --model garden/induction-2l",
 )
-for group in (models, circuits, compare, sweep, analyses, depth, codebook, programs, garden, runs, doctor):
+for group in (
+    models, circuits, compare, compare_architectures, sweep, analyses, depth, icl, codebook, programs, garden, runs,
+    dashboard, doctor,
+):
     group.add_to(app)
 
 

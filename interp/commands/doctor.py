@@ -82,18 +82,19 @@ def _torch() -> Iterator[Finding]:
 
 
 def _garden() -> Iterator[Finding]:
-    from interp.garden.loading import garden_names, load
+    from interp.garden.loading import garden_groups, load
     from interp.results.errors import InterpError
 
-    names = garden_names()
-    if not names:
+    groups = garden_groups()
+    if not groups:
         yield Finding("shipped models", "wrong", "none", "install the package again: its data are not there")
-    for name in names:
+    for shown, names in groups.items():
         try:
-            model = load(name)
-            yield Finding(name, "ok", f"{sum(p.numel() for p in model.parameters()):,} parameters")
+            counts = [sum(p.numel() for p in load(name).parameters()) for name in names]
+            several = f"{len(names)} models, " if len(names) > 1 else ""
+            yield Finding(shown, "ok", f"{several}{sum(counts):,} parameters")
         except InterpError as error:
-            yield Finding(name, "wrong", str(error)[:200], "install the package again")
+            yield Finding(shown, "wrong", str(error)[:200], "install the package again")
 
 
 def _real_models() -> Iterator[Finding]:

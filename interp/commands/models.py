@@ -59,6 +59,8 @@ def models(
     if as_json:
         print_json(found)
         return
+    if "shipped" in found:
+        found["shipped"] = _folded(found["shipped"])
     for name, rows in found.items():
         if not rows:
             note(f"no {name} fits")
@@ -72,6 +74,18 @@ def _shipped() -> list[dict[str, Any]]:
     from interp.garden.recipes import recipe
 
     return [{"name": name, "what": recipe(name.removeprefix("garden/")).about} for name in garden_names()]
+
+
+def _folded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with one row for all models of a comparison, which differ in their architecture alone."""
+    from interp.garden.loading import garden_groups
+
+    what, folded = {row["name"]: row["what"] for row in rows}, []
+    for shown, names in garden_groups().items():
+        stem = shown.removesuffix("NAME")
+        members = ", ".join(name.removeprefix(stem) for name in names)
+        folded.append({"name": shown, "what": what[names[0]] + (f" NAME: {members}." if stem != shown else "")})
+    return folded
 
 
 def _real() -> list[dict[str, Any]]:

@@ -18,11 +18,11 @@ RUNS = Path("runs")
 def open_model(name: str) -> "HookedModel":
     """The model called so. An architecture, which has no trained weights, is an error that says what to do."""
     from interp.garden.catalog import catalog
-    from interp.garden.loading import garden_names, load
+    from interp.garden.loading import garden_groups, garden_names, load
 
     if name in {entry.name for entry in catalog()} and not Path(name).exists():
         raise BadInput(
-            f"{name!r} is an architecture without trained weights. Trained models: {', '.join(garden_names())}; "
+            f"{name!r} is an architecture without trained weights. Trained models: {', '.join(garden_groups())}; "
             f"see `interp models`. A random one: interp.build({name!r}).save(DIR), then --model DIR"
         )
     if f"garden/{name}" in garden_names() and not Path(name).exists():

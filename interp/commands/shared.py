@@ -70,11 +70,12 @@ class Command(TyperCommand):
 
 
 def register(app: typer.Typer, function: Callable[..., None], short: str, *examples: str) -> None:
-    """Make a function a command: its name is the function's (`list_` is list), its help the docstring with examples at
-    the end."""
+    """Make a function a command: its name is the function's (`list_` is list, `a_b` is a-b), its help the docstring
+    with examples at the end."""
     # \b keeps an example on its own line, so that it can be copied
     lines = "".join(f"\n  {example}" for example in examples)
-    app.command(function.__name__.rstrip("_"), cls=Command, short_help=short, epilog=f"\b\nExample:{lines}")(function)
+    name = function.__name__.rstrip("_").replace("_", "-")
+    app.command(name, cls=Command, short_help=short, epilog=f"\b\nExample:{lines}")(function)
 
 
 def _typers_own(error: Exception) -> bool:

@@ -16,6 +16,7 @@ from interp.garden.rebuild import (
     timm_module,
     transformers_class,
 )
+from interp.garden.recipes.compared import RATES
 from interp.hooks.files import FACTS, read_model_files
 from interp.hooks.model import HookedModel
 from interp.results.errors import BadFile, BadInput, ModelMissing, nearest
@@ -27,6 +28,16 @@ GARDEN = Path(__file__).parent
 def garden_names() -> list[str]:
     """The trained models that ship, as `load` takes them."""
     return sorted(f"garden/{path.parent.name}" for path in GARDEN.glob(f"*/{FACTS}"))
+
+
+def garden_groups() -> dict[str, list[str]]:
+    """The same, folded: {what to show: names}. The models of one comparison are a group, "garden/recall-NAME"; every
+    other model stands alone."""
+    found: dict[str, list[str]] = {}
+    for name in garden_names():
+        task = next((task for task in RATES if name in {f"garden/{task}-{a}" for a in RATES[task]}), None)
+        found.setdefault(name if task is None else f"garden/{task}-NAME", []).append(name)
+    return found
 
 
 def load(name: str | Path, **options: Any) -> HookedModel:
@@ -58,7 +69,7 @@ def load(name: str | Path, **options: Any) -> HookedModel:
 def _garden(name: str) -> HookedModel:
     if name not in garden_names():
         raise ModelMissing(f"{name!r} does not grow here.{nearest(name, garden_names())} "
-                           f"There are: {', '.join(garden_names())}")
+                           f"There are: {', '.join(garden_groups())}")
     return rebuild(read_model_files(GARDEN / name.removeprefix("garden/")))
 
 
@@ -92,12 +103,12 @@ def _directory(path: Path) -> HookedModel:
 
 def _hub(name: str) -> HookedModel:
     """A Hugging Face id: from its cache on this machine, else from the network."""
-    names = [*garden_names(), *_real_names()]
+    names, shown = [*garden_names(), *_real_names()], ", ".join([*garden_groups(), *_real_names()])
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or " " in name:
-        raise ModelMissing(f"there is no directory {name!r}. Models by name: {', '.join(names)}")
+        raise ModelMissing(f"there is no directory {name!r}. Models by name: {shown}")
     cached = _is_cached(name)
     if not cached and (reason := _unreachable(name)):
-        raise ModelMissing(f"no model {name!r}.{nearest(name, names)} It is none of {', '.join(names)}, no directory, "
+        raise ModelMissing(f"no model {name!r}.{nearest(name, names)} It is none of {shown}, no directory, "
                            f"and as a Hugging Face id it cannot be had: {reason}")
     return _from_transformers(name, name, local_files_only=cached)
 

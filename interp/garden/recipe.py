@@ -25,7 +25,8 @@ class Batch:
 class Recipe:
     """A model of the garden. `data(rows, generator)` draws a training batch; `metrics(model)` measures on held-out
     data that depends on nothing but the recipe, `baseline()` what something simpler reaches there; `about` says what
-    the model does and what its tokens are.
+    the model does and what its tokens are. A model that is not trained on the next token of `data` brings its own
+    `fit(model, seed=, steps=, folder=)`; one that learns in context names its `task`, a class of functions.
     """
 
     name: str
@@ -35,8 +36,10 @@ class Recipe:
     steps: int
     batch: int
     rate: float
-    data: Callable[[int, Generator], Batch]
     metrics: Callable[[HookedModel], dict[str, Any]]
+    data: Callable[[int, Generator], Batch] | None = None
+    fit: Callable[..., HookedModel] | None = None
+    task: str | None = None
     weight_decay: float = 0.01
     warmup: int = 100
     baseline: Callable[[], dict[str, Any]] | None = None

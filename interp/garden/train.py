@@ -4,12 +4,12 @@ The batch of a step depends on (seed, step) alone, so a run that was killed cont
 """
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from interp.garden.catalog import build
@@ -19,11 +19,10 @@ from interp.hooks.files import save_model
 from interp.hooks.model import HookedModel
 from interp.results.errors import BadInput
 from interp.results.files import atomic_write
-from interp.results.progress import progress
-from interp.results.training_state import CHECKPOINT, STRIDE, resume_state, save_state
+from interp.results.training_loop import run_steps, share_of_peak
+from interp.results.training_state import CHECKPOINT, STRIDE
 
 CHECKPOINT_EVERY = 250
-_LAST_RATE = 0.02  # of the peak, at the end of the cosine
 
 
 def train(
@@ -50,41 +49,36 @@ def fit(recipe: Recipe, *, seed: int, device: str = "cpu", folder: Path | None =
     model = build(recipe.architecture, seed=seed, **recipe.sizes).to(device)
     model.name = recipe.name
     model.tokenizer = recipe.tokenizer() if recipe.tokenizer else None
+    if recipe.fit is not None:
+        return recipe.fit(model, seed=seed, steps=recipe.steps, folder=folder).to("cpu").eval()
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
-    start = resume_state(folder, model.module, optimiser, _identity(recipe, seed))
-    model.train()
-    for step in progress(range(start, recipe.steps), f"training {recipe.name}"):
-        _step(model, optimiser, recipe, seed, step, device)
-        if folder is not None and (step + 1) % CHECKPOINT_EVERY == 0:
-            save_state(folder, model.module, optimiser, _identity(recipe, seed), step + 1)
+    run_steps(
+        model.module, optimiser, lambda step: _loss(model, recipe, seed, step, device), steps=recipe.steps,
+        warmup=recipe.warmup, title=f"training {recipe.name}", folder=folder, identity=_identity(recipe, seed),
+        every=CHECKPOINT_EVERY,
+    )
     return model.to("cpu").eval()
 
 
-def _step(model: HookedModel, optimiser, recipe: Recipe, seed: int, step: int, device: str) -> None:
+def _loss(model: HookedModel, recipe: Recipe, seed: int, step: int, device: str) -> Tensor:
     batch = recipe.data(recipe.batch, torch.Generator().manual_seed(seed * STRIDE + step))
-    for group in optimiser.param_groups:
-        group["lr"] = recipe.rate * schedule(step, recipe)
-    logits = model.module(batch.tokens.to(device))
-    loss = cross_entropy(logits.flatten(0, -2), batch.targets.to(device).flatten(), ignore_index=IGNORE)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
+    logits = model(batch.tokens.to(device))
+    return cross_entropy(logits.flatten(0, -2), batch.targets.to(device).flatten(), ignore_index=IGNORE)
 
 
 def schedule(step: int, recipe: Recipe) -> float:
-    """Share of the peak learning rate at `step`: linear warm-up, then half a cosine down to 2 %."""
-    if step < recipe.warmup:
-        return (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+    """Share of the peak learning rate at `step`."""
+    return share_of_peak(step, recipe.steps, recipe.warmup)
 
 
-def finish(model: HookedModel, recipe: Recipe, seed: int, folder: Path) -> dict[str, Any]:
-    """Measure, write weights, `interp.json` and `metrics.json`, and drop the checkpoint. Returns what was written."""
-    record = {"recipe": recipe.name, "seed": seed, "steps": recipe.steps, "metrics": recipe.metrics(model)}
+def finish(model: HookedModel, recipe: Recipe, seed: int, folder: Path, **more: Any) -> dict[str, Any]:
+    """Measure, write weights, `interp.json` and `metrics.json` (with `more` in it), and drop the checkpoint.
+
+    Returns what was written.
+    """
+    record = {"recipe": recipe.name, "seed": seed, "steps": recipe.steps, **more, "metrics": recipe.metrics(model)}
     if recipe.baseline is not None:
         record["baseline"] = recipe.baseline()
     save_model(model, folder, extra={"training": record})

@@ -18,6 +18,7 @@ from interp.tasks.ioi import ioi
 from interp.tasks.mod_add import mod_add
 from interp.tasks.patches import patches
 from interp.tasks.pronoun import pronoun
+from interp.tasks.recall import recall
 from interp.tasks.similarity import similarity
 from interp.tasks.sorting import sorting
 from interp.tasks.task import Task
@@ -49,6 +50,7 @@ _TASKS = {
         "capitals": capitals,
         "docstring": docstring,
         "induction": induction,
+        "recall": recall,
         "mod-add": mod_add,
         "sorting": sorting,
         "dyck": dyck,

@@ -6,7 +6,8 @@ import pytest
 
 from interp.garden.catalog import catalog
 from interp.garden.fetch import REAL_MODELS
-from interp.garden.loading import garden_names
+from interp.garden.loading import garden_groups, garden_names
+from interp.garden.recipes.compared import RATES
 from tests.cli.helpers import MODEL, interp
 
 
@@ -16,7 +17,9 @@ def test_models_lists_everything_that_can_be_loaded_or_built():
     assert {row["name"] for row in found["real"]} == set(REAL_MODELS)
     assert [row["name"] for row in found["architecture"]] == [entry.name for entry in catalog()]
     text = interp("models").stdout
-    assert all(name in text for name in (*garden_names(), *REAL_MODELS))
+    assert all(name in text for name in (*garden_groups(), *REAL_MODELS))
+    folded = [name.removeprefix(f"garden/{task}-") for task in RATES for name in garden_names() if f"/{task}-" in name]
+    assert all(name in text for name in folded)
     assert "rxnmapper" not in interp("models", "--kind", "shipped").stdout
 
 

@@ -6,8 +6,8 @@ from interp.results import BadInput
 from interp.tasks import task, tasks
 from tests.tasks.small import bpe
 
-NAMES = ["ioi", "greater-than", "agreement", "pronoun", "capitals", "docstring", "induction", "mod-add", "sorting",
-         "dyck", "atom-mapping", "similarity", "digits", "patches"]
+NAMES = ["ioi", "greater-than", "agreement", "pronoun", "capitals", "docstring", "induction", "recall", "mod-add",
+         "sorting", "dyck", "atom-mapping", "similarity", "digits", "patches"]
 
 
 def test_every_task_has_a_name_a_line_and_its_options():

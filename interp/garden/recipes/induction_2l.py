@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from interp.garden.recipe import IGNORE, Batch, Recipe
 from interp.hooks import Ablate, HookedModel, Mean
+from interp.tasks import repeats
 
 N_TOKENS, BOS, N_CTX = 64, 64, 64
 PERIODS, LEAD = (5, 24), 32
@@ -25,13 +26,7 @@ def sequences(rows: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
 
     Tokens are 0 to 63, BOS is 64; lead and block have no token in common.
     """
-    low, high = PERIODS
-    period = torch.randint(low, high + 1, (rows,), generator=generator)
-    lead = torch.randint(LEAD + 1, (rows,), generator=generator)
-    order = torch.rand(rows, N_TOKENS, generator=generator).argsort(1)
-    place = torch.arange(N_CTX - 1).expand(rows, -1)
-    place = torch.where(place < lead[:, None], place, lead[:, None] + (place - lead[:, None]) % period[:, None])
-    return torch.cat([torch.full((rows, 1), BOS), order.gather(1, place)], 1), period, lead + 1
+    return repeats.sequences(rows, generator, n_tokens=N_TOKENS, n_ctx=N_CTX, periods=PERIODS, longest_lead=LEAD)
 
 
 def data(rows: int, generator: Generator) -> Batch:
@@ -48,12 +43,7 @@ def held_out() -> tuple[Tensor, Tensor, Tensor]:
     True [rows, query, key] where the key is such an earlier next token of the query."""
     rows, seed = HELD_OUT
     tokens, _, _ = sequences(rows, torch.Generator().manual_seed(seed))
-    before = tokens.roll(1, 1)
-    match = (tokens[:, :, None] == before[:, None, :]).tril()
-    match[:, :, 0] = False  # what stands before the first token is not the last one
-    repeat = match.any(-1)
-    repeat[:, -1] = False  # nothing is known to come next
-    return tokens, repeat, match
+    return tokens, repeats.predictable(tokens), repeats.matches(tokens)
 
 
 def metrics(model: HookedModel) -> dict[str, Any]:

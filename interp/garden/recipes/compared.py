@@ -1,0 +1,14 @@
+"""One recipe for all models of the comparison of architectures that ship: garden/TASK-ARCHITECTURE, the learning rate
+that was best for it on seed 0. Data, sizes and steps are the task's (`interp.garden.comparison`), the same for all.
+"""
+
+RATES: dict[str, dict[str, float]] = {
+    "recall": {
+        "attn-only-rotary": 0.001, "llama": 0.016, "momentum": 0.004, "token-shift": 0.004, "gla": 0.001,
+    },
+    "repeats": {
+        "attn-only-rotary": 0.016, "llama": 0.004, "momentum": 0.004, "token-shift": 0.016, "gla": 0.004,
+    },
+}
+NAMES = tuple(f"{task}-{architecture}" for task, rates in RATES.items() for architecture in rates)
+MODULE = "interp.garden.comparison.shipped"  # has `recipe`; it stands above this package
