@@ -1,0 +1,1 @@
+"""Applications on top of `interp`; nothing in `interp` imports them."""

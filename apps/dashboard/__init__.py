@@ -1,0 +1,1 @@
+"""The dashboard: presents results and calls the library. README.md says how to add a page."""
