@@ -33,7 +33,7 @@ fetch: $(DONE)  # without a network the tests of these models skip, and say how 
 	-$(BIN)/interp fetch dinov2-s
 
 lint: $(DONE)
-	$(BIN)/ruff check interp tests docs benchmarks circuits tutorials
+	$(BIN)/ruff check interp tests docs benchmarks circuits tutorials apps
 
 bench: $(DONE)  ## cost and meaning, each as a ratio within one run
 	$(BIN)/python -m benchmarks

@@ -22,13 +22,15 @@ def run_blocks(page: Path) -> int:
     return len(blocks)
 
 
-def test_readme():
+def test_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert run_blocks(ROOT / "README.md") >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_page(page):
+def test_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert run_blocks(page) >= 1
 
 
