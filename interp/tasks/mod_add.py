@@ -13,6 +13,8 @@ from interp.tasks.metrics import LogitDiff
 from interp.tasks.splits import Pools, Row, generate
 from interp.tasks.task import Task
 
+LARGEST = 500
+
 
 def mod_add(model: Any = None, n: int = 64, seed: int = 0, *, modulus: int | None = None) -> Task:
     """The sum of two numbers, modulo 29 for the garden's model: logit of the sum minus logit of the corrupt one's.
@@ -20,7 +22,7 @@ def mod_add(model: Any = None, n: int = 64, seed: int = 0, *, modulus: int | Non
     Tokens are 0 to modulus - 1 and, last, the equals sign. Corrupt has one of the two numbers exchanged. Sums are drawn
     from all there are, those that the garden's model was trained on too. A cluster is the two numbers in either order;
     no part has, clean or corrupt, two numbers of another.
-    Raises BadInput where the vocabulary is too small or not known.
+    Raises BadInput where the vocabulary is too small, too large (over 501) or not known.
     """
     known = getattr(getattr(model, "map", None), "d_vocab", None)
     if modulus is None and known is None:
@@ -29,6 +31,9 @@ def mod_add(model: Any = None, n: int = 64, seed: int = 0, *, modulus: int | Non
     if p < 5 or (known is not None and p >= known):
         raise BadInput(f"mod-add has a modulus of 5 or more and a token for the equals sign, not modulus {p}"
                        + (f" with a vocabulary of {known}" if known is not None else ""))
+    if p > LARGEST:
+        raise BadInput(f"mod-add lists all pairs of numbers, so its modulus is {LARGEST} at most, not {p}; a model of "
+                       "so many tokens was not trained on it. Take garden/mod-add-29, or give modulus=")
     pairs = [(a, b) for a in range(p) for b in range(a, p)]
     table = generate("mod-add", n, seed, {"pairs": pairs}, lambda pools, generator: _draw(pools, generator, p))
     clean, corrupt = (torch.tensor(table.pop(f"{side}_ids").tolist()) for side in ("clean", "corrupt"))

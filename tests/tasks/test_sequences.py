@@ -163,6 +163,7 @@ def test_dyck_changes_the_kind_of_the_innermost_open_bracket_alone():
     ("induction", {"d_vocab": 65, "length": 4}, "sequences of 4 tokens does not fit"),
     ("mod-add", {}, "needs to know the modulus"),
     ("mod-add", {"modulus": 4}, "a modulus of 5 or more"),
+    ("mod-add", {"modulus": 49152}, "500 at most"),
     ("mod-add", {"modulus": 5, "n": 100}, "about .* different prompts"),
     ("sorting", {}, "needs its sizes"),
     ("sorting", {"numbers": 3, "length": 10}, "does not fit"),
