@@ -44,7 +44,8 @@ def tokfsm(tables: list[dict]) -> Iterator[str]:
     yield "Intervals are over sequences. `heads`: 100 codes a head; `heads and MLPs`: 500 codes a book; k = 1."
     for found in tables:
         if "rivals of" in found:
-            yield f"### Detectors of states, {found['rivals of']}: means over seeds {found['seeds']} [least, largest]"
+            yield (f"### Detectors of states, {found['rivals of']}: means over seeds {found['seeds']}, "
+                   "least and largest in brackets")
             rows = [{"site": r["site"].removeprefix("blocks."), "detector": r["detector"]} | {
                 name: _range(r, name) for name in COLUMNS} for r in found["rows"]]
             yield table(rows)

@@ -41,3 +41,14 @@ def pytest_collection_modifyitems(items):
         for mark in item.iter_markers("parametrize"):
             if len(mark.args) > 1 and isinstance(mark.args[1], (set, frozenset)):
                 raise pytest.UsageError(f"{item.nodeid}: parametrize() was given a set; sort it, its order is random")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Seconds of every executed notebook; they travel from xdist's workers with the reports."""
+    rows = [(name, value) for reports in terminalreporter.stats.values() for report in reports
+            for name, value in getattr(report, "user_properties", ())
+            if getattr(report, "when", "") == "call" and name.startswith("notebook ")]
+    if rows:
+        terminalreporter.write_sep("-", "notebooks, seconds")
+        for name, seconds in sorted(rows):
+            terminalreporter.write_line(f"{name.removeprefix('notebook '):40} {seconds:7.1f}")
