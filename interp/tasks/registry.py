@@ -16,6 +16,7 @@ from interp.tasks.greater_than import greater_than
 from interp.tasks.induction import induction
 from interp.tasks.ioi import ioi
 from interp.tasks.mod_add import mod_add
+from interp.tasks.options import read_options
 from interp.tasks.patches import patches
 from interp.tasks.pronoun import pronoun
 from interp.tasks.recall import recall
@@ -82,7 +83,7 @@ def task(name: str, model: Any = None, n: int = 64, seed: int = 0, **options: An
     if name not in _TASKS:
         raise BadInput(f"there is no task {name!r}.{nearest(name, _TASKS)} There are: {', '.join(_TASKS)}.")
     entry = _TASKS[name]
-    options = _read_options(name, written, options)
+    options = read_options(written, options, _value, whole=f"the task {name + ':' + written!r}", of=f"task {name!r}")
     for option in options:
         if option not in entry.options:
             there = ", ".join(entry.options) or "none"
@@ -90,17 +91,9 @@ def task(name: str, model: Any = None, n: int = 64, seed: int = 0, **options: An
     return replace(entry.make(model, n, seed, **options), name=_written(entry, options))
 
 
-def _read_options(name: str, written: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options behind the colon of a name, beside those that were given: numbers and true or false as such."""
-    found = dict(options)
-    for item in filter(None, written.split(",")):
-        option, equals, value = item.partition("=")
-        if not equals or not option or not value:
-            raise BadInput(f"{item!r} in the task {name + ':' + written!r} is no option; write NAME=VALUE")
-        if option in found:
-            raise BadInput(f"the option {option!r} of task {name!r} is given twice")
-        found[option] = _WORDS.get(value, int(value) if value.lstrip("-").isdigit() else value)
-    return found
+def _value(text: str) -> Any:
+    """Numbers and true or false as such, other words as they are."""
+    return _WORDS.get(text, int(text) if text.lstrip("-").isdigit() else text)
 
 
 def _written(entry: Entry, options: dict[str, Any]) -> str:

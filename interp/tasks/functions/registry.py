@@ -15,6 +15,7 @@ from interp.tasks.functions.representation import Dynamical, Representation
 from interp.tasks.functions.shifts import shifted
 from interp.tasks.functions.teaching import Teaching
 from interp.tasks.functions.thresholds import IntegerHalfspace, Majority, Parity, Threshold
+from interp.tasks.options import read_options
 
 _TASKS: dict[str, Callable[..., FunctionTask]] = {
     "linear": Linear,
@@ -66,7 +67,7 @@ def function_task(name: str, **options: Any) -> FunctionTask:
         raise BadInput(f"there is no class of functions {name!r}.{nearest(name, _TASKS)} There are: "
                        f"{', '.join(_TASKS)}")
     there = _options(_TASKS[name])
-    options = _read(name, written, options)
+    options = read_options(written, options, _value, whole=repr(name + ":" + written), of=name)
     for option in options:
         if option not in {*there, *SHIFT}:
             raise BadInput(f"{name} has no option {option!r}.{nearest(option, [*there, *SHIFT])} "
@@ -76,19 +77,6 @@ def function_task(name: str, **options: Any) -> FunctionTask:
         raise BadInput("an amount was given without a shift; write shift=NAME too")
     made = _TASKS[name](**options)
     return made if shift is None else shifted(made, shift, amount)
-
-
-def _read(name: str, written: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The options behind the colon of a name, beside those that were given."""
-    found = dict(given)
-    for item in filter(None, written.split(",")):
-        option, equals, value = item.partition("=")
-        if not equals or not option or not value:
-            raise BadInput(f"{item!r} in {name + ':' + written!r} is no option; write NAME=VALUE")
-        if option in found:
-            raise BadInput(f"the option {option!r} of {name} is given twice")
-        found[option] = _value(value)
-    return found
 
 
 def _value(text: str) -> Any:
