@@ -97,6 +97,7 @@ def _names(shown: Shown, ids: tuple[int, ...]) -> list[str]:
 
 
 def pattern(q: Question, shown: Shown, label: str) -> None:
+    """Draw where the node `label` looks, or the matrix that its mixer stands for; a note for models without either."""
     if access.facts(q.model)["mixing"] == "none":
         cards.note("This model mixes positions without a pattern or a mixing matrix; its effects are above.")
         return
@@ -125,6 +126,7 @@ def pattern(q: Question, shown: Shown, label: str) -> None:
 
 
 def writes(q: Question, shown: Shown, label: str) -> None:
+    """Draw the tokens that the node `label` writes for and against at the chosen position, in logits."""
     if access.facts(q.model)["says"] != "logits":
         return
     position = position_of(len(shown.tokens), shown.at)

@@ -8,6 +8,7 @@ from apps.dashboard.results import Question, Shown
 
 
 def show(q: Question, shown: Shown) -> None:
+    """Draw the clean and the corrupted prompt with the metric of each, and the field that chooses the row."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if not q.own and shown.rows > 1:
             state.field("row", "Prompt", widget=st.number_input, min_value=0, max_value=shown.rows - 1, width=130,

@@ -8,6 +8,7 @@ from interp.results import Circuit, Estimate, Run
 
 
 def show(run: str, there: Run, circuit: Circuit) -> None:
+    """Draw the numbers of the chosen node or edge, and what can be done with it; a hint where none is chosen."""
     node, edge = state.get("h"), state.get("e")
     if not node and not edge:
         cards.empty("Click a node or an edge." if circuit.edges else "Click a cell.",
