@@ -1,10 +1,11 @@
 """Members of the catalog against the class of a library that computes the same, at tiny random size, to 1e-5.
 
-Here: post-norm (OpenAI GPT), rotary and parallel (GPT-NeoX), alibi (BLOOM), peri-ln (Gemma 2), vit and layerscale
-(timm). Elsewhere: gpt (nanoGPT) and llama in test_gpt.py; looped (ALBERT) in test_works_when_looped.py; poolformer and
-metaformer-pooling (PoolFormer), swin in test_works_when_library_vision.py; mamba, mamba2-hybrid, swin and poolformer
-are the library's own modules; itransformer (torch's encoder), gtrxl's gate (torch's GRU cell). The libraries of the
-other rows of the seed list (flash-linear-attention, natten, titans, x-transformers, torch-geometric) do not run here.
+Here: post-norm (OpenAI GPT), rotary and parallel (GPT-NeoX), alibi (BLOOM), peri-ln (Gemma 2), matformer (slices of
+Gemma 3n), vit and layerscale (timm). Elsewhere: gpt (nanoGPT) and llama in test_gpt.py; looped (ALBERT) in
+test_works_when_looped.py; poolformer and metaformer-pooling (PoolFormer), swin in test_works_when_library_vision.py;
+mamba, mamba2-hybrid, swin and poolformer are the library's own modules; itransformer (torch's encoder), gtrxl's gate
+(torch's GRU cell). The libraries of the other rows of the seed list (flash-linear-attention, natten, titans,
+x-transformers, torch-geometric) do not run here.
 """
 
 from dataclasses import replace
@@ -14,6 +15,8 @@ import pytest
 import torch
 from torch import nn
 
+import interp
+from interp.adapters import At
 from interp.adapters.timm import library as timm
 from interp.adapters.transformers import library
 from interp.architectures.gpt import GPT, LAYERSCALE, LLAMA, PARALLEL, PERI_LN, POST_NORM
@@ -22,6 +25,7 @@ from interp.parts import Alibi, Attention, GatedMlp, Mlp, Rotary
 from interp.parts import hook as hook_parts
 from interp.parts.block import Sublayer
 from interp.parts.model import build_model
+from interp.parts.nested import NestedMlp
 from interp.parts.norms import LayerNorm, RMSNorm
 from interp.parts.patch_model import hooked as hook_patches
 from interp.parts.spec import Spec
@@ -188,3 +192,30 @@ def test_vit_and_layerscale_are_timms(scaled):
             mine.mlp_gate.scale.copy_(block.ls2.gamma)
     pixels = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
     _same(model(pixels), theirs(pixels))
+
+
+def _gemma_3n(widths: list[int]) -> nn.Module:
+    """The text model with one MLP width a depth; its streams, low-rank branches and inputs per layer stay."""
+    T = library()
+    return _shaken(T.Gemma3nForCausalLM(T.Gemma3nTextConfig(
+        vocab_size=50, vocab_size_per_layer_input=50, hidden_size=32, hidden_size_per_layer_input=8,
+        intermediate_size=widths, activation_sparsity_pattern=[0.0] * 3, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, layer_types=["full_attention"] * 3, num_kv_shared_layers=0, laurel_rank=4,
+        **IDS)))
+
+
+@pytest.mark.parametrize("granularities", [(1, 1, 1), (2, 2, 2), (4, 1, 3)])
+@torch.no_grad()
+def test_a_slice_of_gemma_3n_is_its_first_units(granularities):
+    """Trained as a MatFormer: `matformer`'s rule, units behind the first m off, against a Gemma 3n of m units."""
+    full, widths = _gemma_3n([64] * 3), [NestedMlp(32, 64, g).width for g in granularities]
+    small = _gemma_3n(widths)
+    sizes = {key: value.shape for key, value in small.state_dict().items()}
+    small.load_state_dict({key: value[tuple(map(slice, sizes[key]))].clone()
+                           for key, value in full.state_dict().items()})
+    model = interp.hook(full, {"blocks.{d}.mlp.hook_post": "model.layers.{d}.mlp.down_proj:in"},
+                        output=At("", key="logits"))
+    off = [(f"blocks.{d}.mlp.hook_post", lambda value, site, m=m: torch.where(torch.arange(64) < m, value, 0))
+           for d, m in enumerate(widths)]
+    _same(model.run_with_hooks(_tokens(), off), small(_tokens()).logits)
+    assert (model(_tokens()) - small(_tokens()).logits).abs().max() > 1e-2
