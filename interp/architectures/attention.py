@@ -10,13 +10,13 @@
 from dataclasses import replace
 from functools import partial
 
-from interp.architectures.entry import Entry, member
+from interp.architectures.entry import Entry, member, sized
 from interp.architectures.gpt import ATTN, ATTN_ONLY, GPT, MLP
 from interp.parts.aaren import Aaren
 from interp.parts.attention import Attention
 from interp.parts.filters import Momentum, ShortConv, Smear, TokenShift
 from interp.parts.positions import Rotary
-from interp.parts.spec import Spec
+from interp.parts.spec import SIZES, Spec
 from interp.parts.weights import Sigmoid, Urpe
 
 SIGMOID = replace(GPT, block=(replace(ATTN, op=partial(Attention.of, weights=Sigmoid)), MLP))
@@ -30,7 +30,13 @@ def filtered(**options) -> Spec:
     return replace(ATTN_ONLY, block=(branch,), position=Rotary)
 
 
+def momentum(gamma: float, **sizes: int | None) -> Spec:
+    """`attn-only-rotary` whose queries and keys know `gamma` times their change; 0 is plain attention."""
+    return replace(filtered(filter=partial(Momentum, gamma=gamma)), **sizes)
+
+
 _attention = partial(member, family="attention")
+_MOMENTUM = {size: getattr(ATTN_ONLY, size) for size in SIZES} | {"gamma": 0.5}
 
 MEMBERS: tuple[Entry, ...] = (
     _attention("sigmoid-attention", "GPT with sigmoid attention", SIGMOID, paper=52,
@@ -40,9 +46,10 @@ MEMBERS: tuple[Entry, ...] = (
                citation="Luo et al. 2022, Your transformer may not be as powerful as you expect, arXiv 2205.13401"),
     _attention("aaren", "GPT whose queries are learned and do not read the input", AAREN, paper=131,
                citation="Feng et al. 2024, Attention as an RNN, arXiv 2405.13956"),
-    _attention("momentum", "rotary attention whose queries and keys know their change", filtered(filter=Momentum),
-               paper=199, citation="Momentum attention: the physics of in-context learning and spectral forensics for "
-                                   "mechanistic interpretability"),
+    sized("momentum", "rotary attention whose queries and keys know their change", _MOMENTUM, momentum,
+          family="attention", paper=199,
+          citation="Momentum attention: the physics of in-context learning and spectral forensics for mechanistic "
+                   "interpretability"),
     _attention("smeared-keys", "rotary attention with keys mixed with the one before", filtered(filter=Smear),
                citation="Olsson et al. 2022, In-context learning and induction heads, arXiv 2209.11895"),
     _attention("short-conv-keys", "rotary attention with a short convolution on its keys", filtered(filter=ShortConv),

@@ -58,6 +58,12 @@ class Contender:
         name = f"{self.task.name}-{self.architecture}"
         return self.task.recipe(self.architecture, self.sizes, rate, name, self.steps)
 
+    def has_sizes(self, stored: dict[str, int | None]) -> bool:
+        """Whether a model stored with these sizes is of this contender's; a size that the entry got later was at its
+        default."""
+        full = entry(self.architecture).sizes | stored
+        return full | self.sizes == full
+
     @property
     def identity(self) -> dict[str, Any]:
         """What a line of rates.jsonl must agree in to be this contender's."""
@@ -172,5 +178,5 @@ def _is(place: Path, contender: Contender, rate: float) -> bool:
     if not (place / FACTS).exists() or not (place / "metrics.json").exists():
         return False
     record, facts = (json.loads((place / name).read_text()) for name in ("metrics.json", FACTS))
-    same = facts["recipe"]["sizes"] | contender.sizes == facts["recipe"]["sizes"]
+    same = contender.has_sizes(facts["recipe"]["sizes"])
     return same and record.get("rate") == rate and record["steps"] == contender.steps
