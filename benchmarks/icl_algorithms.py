@@ -15,10 +15,10 @@ benchmarks/results/icl_algorithms.json and docs/figures/icl_match*.png, icl_prob
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import interp
@@ -120,21 +120,9 @@ def main() -> None:
     options = parser.parse_args()
     before = conditions()
     there = [key for key in KEYS if (options.models / f"{key['model']}-s{key['seed']}" / "model.safetensors").exists()]
-    cells = list(measured(options.cells, there, lambda **key: _finite(measure(options.models, **key)),
-                          options.most))
+    cells = list(measured(options.cells, there, partial(measure, options.models), options.most))
     write("icl_algorithms", before, tables(cells), cells=cells)
     print(pd.DataFrame(tables(cells)).to_string())
-
-
-def _finite(value: Any) -> Any:
-    """Plain numbers, None for what is not finite: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ not made again, and neither are the seeds that DIR/cells.jsonl holds)
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import Generator, Tensor
 
 import interp
-from benchmarks.cells import measured
+from benchmarks.cells import finite, measured
 from benchmarks.record import conditions, write
 from interp.codebook import load
 from interp.codebook.books import Books, attach
@@ -161,16 +160,7 @@ def setting(folder: Path, name: str, seed: int) -> dict:
     if name != "heads":
         found |= {"patched": patched(books, seed), "circuits": circuits(books, held[0][:CIRCUIT_ROWS])}
     print(name, seed, found["state accuracy"]["value"], flush=True)
-    return finite(found)
-
-
-def finite(value: Any) -> Any:
-    """JSON has no NaN: numbers that a detector does not have become null."""
-    if isinstance(value, dict):
-        return {key: finite(inside) for key, inside in value.items()}
-    if isinstance(value, list):
-        return [finite(inside) for inside in value]
-    return None if isinstance(value, float) and value != value else value
+    return found
 
 
 def main() -> None:
