@@ -68,6 +68,13 @@ def entry(name: str) -> Entry:
     return table[name]
 
 
+def full_name(name: str) -> str:
+    """The name of an entry, also from its beginning up to a hyphen where one entry has it. Raises as `entry`."""
+    table = _own() | _registered
+    longer = [other for other in table if other.startswith(f"{name}-")]
+    return longer[0] if name not in table and len(longer) == 1 else entry(name).name
+
+
 def build(name: str, *, seed: int = 0, **sizes: int | None) -> HookedModel:
     """A model of the catalog with random weights that depend on `seed` alone.
 

@@ -27,7 +27,8 @@ def compare_architectures(
     models: Annotated[
         str | None,
         typer.Option("--models", "-m", metavar="NAMES", show_default=False,
-                     help="Names of the catalog, with commas between them; by default those that ship for the task."),
+                     help="Names of the catalog or beginnings that fit one (sigmoid), with commas between them; by "
+                          "default those that ship for the task."),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="How many seeds, from 0 on.")] = 1,
     rates: Annotated[
@@ -79,6 +80,7 @@ def compare_architectures(
 
 
 def _names(text: str | None, task: str) -> list[str]:
+    from interp.garden.catalog import full_name
     from interp.garden.comparison.compare import DEFAULT
     from interp.garden.recipes.compared import RATES
     from interp.results.errors import BadInput
@@ -88,7 +90,7 @@ def _names(text: str | None, task: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise BadInput("--models names no architecture; write names of the catalog with commas between them")
-    return names
+    return [full_name(name) for name in names]
 
 
 def _numbers(text: str) -> list[float]:

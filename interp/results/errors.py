@@ -37,7 +37,9 @@ class BadFile(InterpError):
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
-    """' Did you mean "x"?' for the option closest to `word`, or '' where none is close. Case is ignored."""
+    """' Did you mean "x"?' for the option closest to `word` or the first that begins with it, or '' where there is
+    none. Case is ignored."""
     by_lower = {option.lower(): option for option in options}
     found = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    found = found or [option for option in by_lower if word and option.startswith(word.lower())]
     return f' Did you mean "{by_lower[found[0]]}"?' if found else ""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from interp.architectures import build, catalog, describe, register
+from interp.architectures.catalog import full_name
 from interp.architectures.entry import member
 from interp.architectures.gpt import GPT
 from interp.architectures.parents import PARENTS, differences, parent_of
@@ -283,3 +284,11 @@ def test_a_registered_entry_is_built_and_its_name_is_taken(monkeypatch):
 def test_numbers_of_papers_are_those_of_the_seed_list():
     assert all(1 <= entry.paper <= 205 for entry in catalog() if entry.paper)
     assert all(entry.citation and entry.title and entry.family and entry.kind for entry in catalog())
+
+
+def test_a_name_may_be_shortened_to_a_beginning_that_fits_one():
+    given = ("sigmoid", "gpt", "dual-stream")
+    assert [full_name(name) for name in given] == ["sigmoid-attention", "gpt", "dual-stream"]
+    for none in ("metaformer", "sigmo", ""):  # three of them, not at a hyphen, nothing
+        with pytest.raises(BadInput, match="no architecture"):
+            full_name(none)

@@ -133,4 +133,5 @@ def test_arrays_round_trip_and_damage_is_seen(tmp_path):
 
 def test_nearest_offers_one_name_or_nothing():
     assert nearest("hook_Zz", ["hook_z", "hook_q"]) == ' Did you mean "hook_z"?'
-    assert nearest("xxxx", ["hook_z"]) == "" and nearest("a", []) == ""
+    assert nearest("xxxx", ["hook_z"]) == "" and nearest("a", []) == "" and nearest("", ["hook_z"]) == ""
+    assert nearest("sigmoid", ["gpt", "sigmoid-attention"]) == ' Did you mean "sigmoid-attention"?'

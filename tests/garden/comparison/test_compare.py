@@ -83,6 +83,7 @@ def test_models_that_do_not_ship_are_trained_kept_and_found_again(tmp_path):
     (("repeat",), 'Did you mean "repeats"?'),
     (("repeats", "--models", "gpt,gtp"), 'Did you mean "gpt"?'),
     (("repeats", "--models", "gpt,gpt"), "named twice"),
+    (("repeats", "--models", "sigmoid,sigmoid-attention"), "sigmoid-attention is named twice"),
     (("repeats", "--models", "swin"), "vision"),
     (("repeats", "--models", ","), "names no architecture"),
     (("repeats", "--rates", "fast"), "write numbers"),
