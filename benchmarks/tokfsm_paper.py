@@ -1,0 +1,99 @@
+"""TokFSM at the size of the paper (100 states, ten edges each, two digits a state) on a smaller GPT: a recorded recipe.
+
+The paper trains four layers of width 128 on a GPU; here two layers of width 128 (900 steps of 64 rows of 64 tokens),
+then 2,000 codes on every head and every MLP, k = 1, unused codes replaced (500 steps, then 1,500 more). Goals for the
+first 500 steps: state accuracy of at least 0.91, and a mean held-out precision of codes of at least 0.94 (of each state
+the most precise code, chosen on one half of 256 sequences and scored on the other).
+Run: python -m benchmarks.tokfsm_paper --folder DIR (half an hour of CPU, resumable); writes
+benchmarks/results/tokfsm_paper.json.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+import interp
+from benchmarks.cells import Cell, measured
+from benchmarks.record import conditions, write
+from interp.codebook import attach, detectors, load, measure
+from interp.codebook.books import Books
+from interp.codebook.files import FACTS
+from interp.garden.recipe import Batch, Recipe
+from interp.garden.train import fit
+from interp.tasks.tokfsm import TokFSM
+
+FSM = TokFSM(n_states=100, n_edges=10, base=10, seed=0)
+LENGTH, ROWS, RATE, SEED, HELD_OUT = 64, 64, 1e-3, 0, 256
+SITES = ("blocks.*.attn.hook_z", "blocks.*.hook_mlp_out")
+BASE_STEPS, STEPS = 900, (500, 2000)
+
+
+def draw(rows: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Tokens and next tokens, [row, LENGTH]."""
+    return FSM.batch(rows, LENGTH, generator)
+
+
+def base(folder: Path) -> interp.HookedModel:
+    """The model without books, made or read."""
+    if not (folder / "base").exists():
+        sizes = {"d_model": 128, "n_layers": 2, "n_heads": 4, "d_vocab": FSM.base + 1, "n_ctx": LENGTH}
+        recipe = Recipe(name="tokfsm-100", about="", architecture="gpt", sizes=sizes, steps=BASE_STEPS, batch=ROWS,
+                        rate=RATE, data=lambda rows, generator: Batch(*draw(rows, generator)),
+                        metrics=lambda model: {})
+        fit(recipe, seed=SEED).save(folder / "base")
+    return interp.load(str(folder / "base"))
+
+
+def books_at(folder: Path, steps: int) -> Books:
+    """Books after so many steps, made from the ones before or read."""
+    model, place = base(folder), folder / f"books-{steps}"
+    if (place / FACTS).exists():
+        return load(place, model)
+    earlier = [other for other in STEPS if other < steps]
+    if earlier:
+        books, done = books_at(folder, earlier[-1]), earlier[-1]
+    else:
+        books, done = attach(model, list(SITES), n_codes=2000, k=1, pre_norm="layer", seed=SEED), 0
+    books.train(draw, steps=steps - done, batch=ROWS, rate=RATE, model_rate=RATE, seed=SEED + 1 + done,
+                folder=folder / f"checkpoint-{steps}")
+    books.save(place)
+    return books
+
+
+def cell(folder: Path, steps: int) -> Cell:
+    """What the model reaches after so many steps with books; 0 is without."""
+    if steps == 0:
+        return {"state accuracy": FSM.state_accuracy(base(folder), length=LENGTH, seed=SEED).to_dict()}
+    books = books_at(folder, steps)
+    x, targets = draw(HELD_OUT, Generator().manual_seed(10**6))
+    with books.model.edit(books):
+        inside = FSM.state_accuracy(books.model, length=LENGTH, seed=SEED)
+    use, half = measure(books, x, targets), torch.arange(HELD_OUT) % 2 == 0
+    found: dict[str, Any] = {}
+    for site, codes in books.codes(x).items():
+        found[site] = detectors({site: codes}, FSM.labels(x), 2000, select=half).means().to_dict("records")
+    return {"state accuracy": inside.to_dict(), "scores": {k: v.to_dict() for k, v in use.scores.items()},
+            "books": use.frame().to_dict("records"), "detectors": found}
+
+
+def main() -> None:
+    """What is not there yet, then the record."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tokfsm_paper", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where models, books and finished cells are kept")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    before = conditions()
+    cells = list(measured(given.folder / "cells.jsonl", [{"steps": steps} for steps in (0, *STEPS)],
+                          partial(cell, given.folder)))
+    print(write("tokfsm_paper", before, [], cells=cells))
+    for one in cells:
+        print(one["key"], one["state accuracy"]["value"])
+
+
+if __name__ == "__main__":
+    main()
