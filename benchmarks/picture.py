@@ -20,7 +20,8 @@ def picture(figure, path: Path, width: int = 1200, height: int = 520) -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "figure.html"
         config = plots.FIGURE_CONFIG | {"displayModeBar": False}
-        figure.write_html(page, include_plotlyjs=True, config=config)
+        drawn = figure.to_html(full_html=False, include_plotlyjs=True, config=config)
+        page.write_text(f'<!doctype html><meta charset="utf-8"><body style="margin: 0">{drawn}</body>')  # nothing cut
         subprocess.run(
             [browser, "--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=8000",
              f"--window-size={width},{height}", f"--screenshot={path}", page.as_uri()],
