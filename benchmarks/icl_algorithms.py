@@ -17,14 +17,15 @@ benchmarks/results/icl_algorithms.json and docs/figures/icl_match*.png, icl_prob
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 import interp
-from benchmarks.cells import Cell, measured
+from benchmarks.cells import Cell, finite, measured
 from benchmarks.picture import picture
 from benchmarks.record import conditions, write
+from interp.depth.figures import panels
 from interp.hooks import HookedModel
 from interp.icl.curves import points_of
 from interp.icl.match import Matching, match_algorithms
@@ -34,7 +35,11 @@ from interp.icl.pasting import paste
 from interp.icl.probes import probe
 from interp.icl.readouts import Readouts, fit_readouts
 from interp.icl.swapping import swap
+from interp.results import bootstrap_mean, plots
 from interp.tasks.functions import FunctionTask, function_task
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 TASK = {"linear-3l": "linear", "linear-6l": "linear", "representation": "representation"}
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
@@ -75,7 +80,7 @@ def swaps(hooked: HookedModel, task: FunctionTask, n: int, found: Matching, read
     for depth in found.verdict().depths[1:-1]:
         steps, family = found.step[depth.best], found.families[depth.best]
         put = int(steps[depth.depth - 1])
-        if not depth.active or put == steps[depth.depth] or put + steps.max() - steps[depth.depth] >= len(family.steps):
+        if not depth.active or put == steps[depth.depth]:
             continue
         one = swap(hooked, readouts, family, steps, depth.depth, put, drawn)
         rows += [{"family": depth.best, **row} for row in one.frame().to_dict("records")]
@@ -111,6 +116,38 @@ def tables(cells: list[Cell]) -> list[dict[str, Any]]:
     return rows
 
 
+def over_seeds(cells: list[Cell], model: str) -> pd.DataFrame:
+    """One row an active depth and family: chosen steps of all seeds, SimE at home and outside as means over the seeds
+    with their intervals, and that of random models."""
+    found = [c for c in cells if c["key"]["kind"] == "match" and c["key"]["model"] == model]
+    active = {d["depth"] for c in found for d in c["depths"] if d["active"]}
+    frame = pd.concat([pd.DataFrame(c["frame"]).assign(seed=c["key"]["seed"]) for c in found])
+    rows = []
+    for (depth, family), part in frame[frame["depth"].isin(active)].groupby(["depth", "family"]):
+        home, outside, control = (bootstrap_mean(part[column].to_numpy(dtype=float), unit="seeds")
+                                  for column in ("at_home", "outside", "random_model"))
+        rows.append({"depth": depth, "family": family, "steps": part["step"].tolist(), "seeds": len(part),
+                     "at home": home.to_dict(), "outside": outside.to_dict(), "random model": control.to_dict()})
+    return pd.DataFrame(rows)
+
+
+def seeds_figure(frame: pd.DataFrame, model: str) -> "go.Figure":
+    """Two heatmaps, families by depths: SimE in and out of distribution, means over seeds with their intervals."""
+    import plotly.graph_objects as go
+
+    figure = panels(["in distribution", "out of distribution, at the steps chosen in it"], columns=2, height=480,
+                    title=f"{model}: similarity of errors, mean over {frame['seeds'].max()} seeds [95 % interval]")
+    for column, part in enumerate(("at home", "outside"), 1):
+        table = frame.pivot(index="family", columns="depth", values=part)
+        text = [[f"{e['value']:.2f}<br>[{e['low']:.2f}, {e['high']:.2f}]" for e in row] for row in table.to_numpy()]
+        figure.add_trace(go.Heatmap(
+            z=[[e["value"] for e in row] for row in table.to_numpy()], x=[f"depth {d}" for d in table.columns],
+            y=list(table.index), text=text, texttemplate="%{text}", zmin=0, zmax=1, colorscale=plots.SEQUENTIAL,
+            showscale=False, xgap=1, ygap=1), row=1, col=column)
+        figure.update_yaxes(showticklabels=column == 1, row=1, col=column)
+    return figure.update_layout(margin={"l": 130})
+
+
 def main() -> None:
     """Measure the models that are there and not measured yet, and write everything."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,7 +158,12 @@ def main() -> None:
     before = conditions()
     there = [key for key in KEYS if (options.models / f"{key['model']}-s{key['seed']}" / "model.safetensors").exists()]
     cells = list(measured(options.cells, there, partial(measure, options.models), options.most))
-    write("icl_algorithms", before, tables(cells), cells=cells)
+    summary = {}
+    for model in ("linear-3l", "linear-6l"):
+        frame = over_seeds(cells, model)
+        picture(seeds_figure(frame, model), FIGURES / f"icl_match_{model}_seeds.png", 1300, 480)
+        summary[model] = frame.to_dict("records")
+    write("icl_algorithms", before, tables(cells), over_seeds=finite(summary), cells=cells)
     print(pd.DataFrame(tables(cells)).to_string())
 
 

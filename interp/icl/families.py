@@ -10,7 +10,7 @@ prompts of the training distribution, and then held as the read-outs are; a plan
 without.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,7 +21,7 @@ from interp.icl import baselines
 from interp.icl.similarity import error_similarity
 from interp.tasks.functions import FunctionTask
 
-Iterates = Callable[[Tensor, Tensor], Tensor]
+Iterates = Callable[[Tensor, Tensor, int], Tensor]
 OWN = "own bounds"
 CHOOSING = 300
 """Prompts on which variants are compared; scales are fitted on all that are given."""
@@ -29,8 +29,8 @@ CHOOSING = 300
 
 @dataclass(frozen=True)
 class Family:
-    """`variants[name](xs, ys)` gives the iterates [step, batch, n]; `steps` are their labels. `variant` and `scales`
-    [step] are what `fitted` found; before, the first variant and 1."""
+    """`variants[name](xs, ys, last)` gives the iterates [0 .. last, batch, n]; `steps` are those that depths are
+    compared with. `variant` and `scales` [step] are what `fitted` found; before, the first variant and 1."""
 
     name: str
     steps: tuple[int, ...]
@@ -39,8 +39,13 @@ class Family:
     scales: tuple[float, ...] = ()
 
     def iterates(self, xs: Tensor, ys: Tensor) -> Float[Tensor, "step batch n"]:
-        """The iterates of the fitted variant, diverged ones as large numbers."""
-        return _bounded(self.variants[self.variant or next(iter(self.variants))](xs, ys))
+        """The iterates of the fitted variant at `steps`, diverged ones as large numbers."""
+        return self.at(self.steps, xs, ys)
+
+    def at(self, numbers: Sequence[int], xs: Tensor, ys: Tensor) -> Float[Tensor, "step batch n"]:
+        """The same after any numbers of steps."""
+        every = self.variants[self.variant or next(iter(self.variants))](xs, ys, max(numbers))
+        return _bounded(every[torch.tensor(numbers)])
 
     @property
     def scale(self) -> Float[Tensor, " step"]:
@@ -80,10 +85,8 @@ def _scales(iterates: Tensor, ys: Tensor) -> tuple[float, ...]:
 
 def family(name: str, steps: tuple[int, ...], method: Callable[..., Tensor], *settings: dict[str, float]) -> Family:
     """A family of a baseline with `iterates=`: its own bounds, and fixed settings."""
-    index = torch.tensor(steps)
-
     def iterates(**given: float) -> Iterates:
-        return lambda xs, ys: method(xs, ys, steps[-1], iterates=True, **given)[index]
+        return lambda xs, ys, last: method(xs, ys, last, iterates=True, **given)
 
     named = {", ".join(f"{key} {value:.3g}" for key, value in given.items()): iterates(**given) for given in settings}
     return Family(name, steps, {OWN: iterates()} | named)

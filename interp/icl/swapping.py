@@ -4,7 +4,7 @@ At one depth l, matched with step j, the stream at every x_k is moved along the 
 needed, by what takes the iterate a_j to that of another step, a_s. What a later read-out m, matched with step i, then
 says can move in three ways, and each predicts a shift (c_i is the scale at which it shows its iterate):
 
-    continued   c_i (a_s' - a_i)    the algorithm goes on from a_s: s' = s + i - j
+    continued   c_i (a_s' - a_i)    the algorithm goes on from a_s: s' = s + i - j steps, at least 0
     carried     c_i (a_s - a_j)     the change is passed on unread
     recomputed  0                   later depths work from the examples anew
 
@@ -101,8 +101,8 @@ def swap(
 ) -> Swap:
     """Iterate `put` of a fitted family in place of the one that a depth point was matched with, and what follows.
 
-    `steps` [depth] are the indices of iterates that the depths were matched with (`Matching.step`).
-    Raises BadInput for the last depth, or steps that the family does not have.
+    `put` and `steps` [depth], what the depths were matched with (`Matching.step`), are indices into `family.steps`.
+    Raises BadInput for the last depth, a step that the family does not have, and the step that is there already.
     """
     sites = points(model)
     if not 0 <= depth < len(sites) - 1:
@@ -110,9 +110,12 @@ def swap(
     iterates, scale = family.iterates(episodes.xs, episodes.ys), family.scale
     here = int(steps[depth])
     later = list(range(depth + 1, len(sites)))
-    goes_on = [max(0, put + int(steps[m]) - here) for m in later]
-    if not 0 <= put < len(iterates) or max(goes_on) >= len(iterates):
-        raise BadInput(f"step {put} at depth {depth} goes on to step {max(goes_on)}; {family.name} has {len(iterates)}")
+    if not 0 <= put < len(iterates) or put == here:
+        raise BadInput(f"index {put} was to be put in at depth {depth}, which has index {here}; {family.name} has 0 to "
+                       f"{len(iterates) - 1}, and another one is needed")
+    number = family.steps  # they are not evenly spaced: going on is counted in steps, not in places of the list
+    goes_on = family.at([max(0, number[put] + number[int(steps[m])] - number[here]) for m in later],
+                        episodes.xs, episodes.ys)
     plain = streams(model, episodes.xs, episodes.ys, sites[depth:])
     before = readouts.of(plain, depth)
     change = scale[here] * (iterates[put] - iterates[here])
@@ -121,7 +124,7 @@ def swap(
     shift = (after - before)[1:]
     at = [int(steps[m]) for m in later]
     c = scale[at][:, None, None]
-    said = {"continued": c * (iterates[goes_on] - iterates[at]), "carried": c * (iterates[put] - iterates[here]),
+    said = {"continued": c * (goes_on - iterates[at]), "carried": c * (iterates[put] - iterates[here]),
             "recomputed": torch.zeros_like(shift)}
     misses = {way: (shift - predicted)[..., k].square().sum(-1).numpy() for way, predicted in said.items()}
     return Swap(model.name, family.name, depth, family.steps[here], family.steps[put], later, misses,

@@ -274,8 +274,22 @@ def test_a_swap_needs_depths_and_steps_behind_it():
     own = family("gradient descent", (0, 1, 2), baselines.gradient_descent)
     with pytest.raises(BadInput, match="no depth behind"):
         swap(model, readouts, own, np.array([0, 1, 2]), 2, 0, drawn)
-    with pytest.raises(BadInput, match="goes on to step 4"):
-        swap(model, readouts, own, np.array([0, 1, 2]), 0, 2, drawn)
+    for put in (3, 0):  # one that is not there, the one that is there already
+        with pytest.raises(BadInput, match="another one is needed"):
+            swap(model, readouts, own, np.array([0, 1, 2]), 0, put, drawn)
+
+
+def test_going_on_is_counted_in_steps_where_a_family_leaves_some_out():
+    model = solver(D, lambda x, y: approach(x, y, 60)[[0, -1]], [1, 1, 1], "approach")
+    drawn, few = TASK.sample(300, N, 5), TASK.sample(40, N, 0)
+    readouts = fit_readouts(model, TASK, N, 600)
+    said = readouts(model, drawn.xs, drawn.ys)
+    every = family("half way", tuple(range(9)), approach).fitted(drawn.xs, drawn.ys, said)
+    some = family("half way", (0, 1, 2, 3, 6), approach).fitted(drawn.xs, drawn.ys, said)
+    steps = np.arange(4)
+    found = [swap(model, readouts, of, steps, 1, put, few) for of, put in ((every, 6), (some, 4))]
+    assert np.allclose(found[0].misses["continued"], found[1].misses["continued"], rtol=1e-5)
+    assert [found[1].way(depth) for depth in found[1].later] == ["continued", "continued"]
 
 
 def test_the_public_names_are_functions_whatever_was_imported_first():
