@@ -5,12 +5,14 @@ or wrong and lets the reader go on; where `INTERP_TUTORIALS=solved` is set (the 
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
 SOLVED = "INTERP_TUTORIALS"
+warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm says so; nothing is missing
 
 
 def check(function: Callable[..., None]) -> Callable[..., bool]:

@@ -19,6 +19,7 @@ _HOME = {
     "blind_reading": ("blind",),
     "book": ("Codebook",),
     "books": ("Books", "attach"),
+    "choosing": ("contexts", "influence", "log_chance", "spelled", "strongest"),
     "circuits": ("Code", "code_circuit", "commonest", "suppressed"),
     "classify": ("Detectors", "detectors", "purity"),
     "comparison": ("compare",),

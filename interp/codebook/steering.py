@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from interp.codebook.books import Books
 from interp.codebook.circuits import Code
@@ -122,34 +120,6 @@ def activated(books: Books, codes: Sequence[Code], *, every_slot: bool = False) 
         edited = edited.activate(code.site, code.code, head=code.group if book.grouped else None,
                                  slot="all" if every_slot else slot)
     return edited
-
-
-@torch.no_grad()
-def influence(
-    books: Books, ids: Int[Tensor, "row pos"], codes: Sequence[Code], words: Int[Tensor, " token"], *,
-    every_slot: bool = False,
-) -> Float[Tensor, " code"]:
-    """By how much each code, active everywhere, raises the log of the probability that the next token is one of
-    `words`, on average over tokens; nats. So what to steer with is found on text, and judged by other texts."""
-
-    def log_chance() -> Tensor:
-        return books.model(ids).log_softmax(-1)[..., words].logsumexp(-1).mean()
-
-    with books.model.edit(books):
-        before = log_chance()
-    found = []
-    for code in progress(codes, "trying codes"):
-        with books.model.edit(activated(books, [code], every_slot=every_slot)):
-            found.append(log_chance() - before)
-    return torch.stack(found)
-
-
-def first_tokens(tokens: Tokens, pattern: str) -> Int[Tensor, " token"]:
-    """The tokens that a topic's words begin with in a body of text. Raises BadInput where it does not occur."""
-    marked = tokens.matches(pattern, at="first")
-    if not marked.any():
-        raise BadInput(f"{pattern!r} does not occur in these texts")
-    return tokens.ids[marked].unique()
 
 
 @torch.no_grad()

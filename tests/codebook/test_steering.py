@@ -5,8 +5,9 @@ import torch
 
 from interp.codebook import TokenCodes, attach, generate, perplexity
 from interp.codebook.blind_reading import blind
+from interp.codebook.choosing import contexts, influence, log_chance, spelled, strongest
 from interp.codebook.circuits import Code
-from interp.codebook.steering import activated, addition, first_tokens, influence, steer
+from interp.codebook.steering import activated, addition, steer
 from interp.codebook.tokens import tokenise
 from interp.garden.catalog import build
 from interp.garden.loading import load
@@ -94,15 +95,49 @@ def test_codes_of_a_head_take_slots_of_their_own(books, tokens):
         activated(books, [Code(SITE, 0, i) for i in range(4)])
 
 
-def test_influence_is_the_change_of_log_probability_by_hand(books, tokens):
-    x, words, code = tokens.ids[:2, :12], torch.tensor([5, 9]), Code(SITE, 1, 3)
-    found = influence(books, x, [code], words)
-    with torch.no_grad():
-        with books.model.edit(books):
-            before = books.model(x).softmax(-1)[..., words].sum(-1).log().mean()
-        with books.model.edit(books.activate(SITE, 3, head=1)):
-            after = books.model(x).softmax(-1)[..., words].sum(-1).log().mean()
-    assert float(found[0]) == pytest.approx(float(after - before), abs=1e-5)
+def test_the_chance_of_whole_words_is_that_of_their_tokens_one_by_one(books, tokens):
+    before, words, code = tokens.ids[:2, :12], [[5], [9, 3], [7, 7, 2]], Code(SITE, 1, 3)
+
+    @torch.no_grad()
+    def chance(edit) -> torch.Tensor:
+        rows = []
+        for context in before.tolist():
+            total = 0.0
+            for word in words:
+                product = 1.0
+                for i, token in enumerate(word):
+                    with books.model.edit(edit):
+                        product *= books.model(torch.tensor([context + word[:i]]))[0, -1].softmax(-1)[token].item()
+                total += product
+            rows.append(total)
+        return torch.tensor(rows).log()
+
+    plain, active = chance(books), chance(books.activate(SITE, 3, head=1))
+    assert torch.allclose(log_chance(books, before, words), plain, atol=1e-4)
+    assert torch.allclose(log_chance(books, before, words, [code]), active, atol=1e-4)
+    found = influence(books, before, [code, Code(SITE, 0, 2)], words)
+    assert float(found[0]) == pytest.approx(float((active - plain).mean()), abs=1e-4) and found.shape == (2,)
+
+
+def test_contexts_end_where_words_do_and_words_are_spelled_behind_a_space(model):
+    texts = [d.text[:3000] for d in documents() if d.split == "train"][:5]
+    found = contexts(model.tokenizer, texts, 6, 20, seed=1)
+    assert found.shape == (6, 20) and torch.equal(found, contexts(model.tokenizer, texts, 6, 20, seed=1))
+    for row in found.tolist():
+        said = model.tokenizer.decode(row)
+        assert any(text[text.index(said) + len(said)] == " " for text in texts if said in text)
+    assert model.tokenizer.decode(spelled(model.tokenizer, ["whale"])[0]) == " whale"
+    with pytest.raises(BadInput, match="none of 1 texts"):
+        contexts(model.tokenizer, ["short"], 1, 20)
+    with pytest.raises(BadInput, match="at least one"):
+        spelled(model.tokenizer, [])
+
+
+def test_the_strongest_codes_of_every_head():
+    codes = [Code("a", 0, 1), Code("a", 0, 2), Code("a", 1, 3), Code("b", 0, 4), Code("a", 0, 5)]
+    gains = torch.tensor([0.1, 0.5, 0.2, 0.9, 0.3])
+    assert strongest(codes, gains) == [codes[3], codes[1], codes[2]]
+    assert strongest(codes, gains, per_book=2) == [codes[3], codes[1], codes[4], codes[2]]
 
 
 def test_addition_is_the_difference_of_two_means(model, tokens):
@@ -112,11 +147,8 @@ def test_addition_is_the_difference_of_two_means(model, tokens):
     value = model.read(tokens.ids, [site])[site]
     means = [value[rows][tokens.real[rows]].mean(0) for rows in (about, ~about)]
     assert torch.allclose(found.vector, means[0] - means[1], atol=1e-4)
-    assert first_tokens(tokens, "people").tolist() == sorted(
-        set(tokens.ids[tokens.matches("people", at="first")].tolist()))
-    for act in (lambda: addition(model, tokens, "xyzzy", site), lambda: first_tokens(tokens, "xyzzy")):
-        with pytest.raises(BadInput, match="xyzzy"):
-            act()
+    with pytest.raises(BadInput, match="xyzzy"):
+        addition(model, tokens, "xyzzy", site)
 
 
 # -- blind reading -------------------------------------------------------------------------------------------------
