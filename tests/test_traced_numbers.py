@@ -1,0 +1,93 @@
+"""Numbers with intervals in the documentation are found, to the digits that are printed, in a record of a script.
+
+Records: benchmarks/results, circuits/found, metrics of shipped models, runs that ship with the dashboard. `UNTRACED` is
+the most that a page may have without one; those are to be measured again by a script. Numbers of two digits may agree
+with a foreign record by accident.
+"""
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+INTERVAL = re.compile(r"(?<![\w.,])(-?\d+(?:[ ,]\d{3})*(?:\.\d+)?)\**\s*\[(-?\d+(?:\.\d+)?), (-?\d+(?:\.\d+)?)\]")
+PAGES = {path.name: path for path in sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+         if INTERVAL.search(path.read_text())}
+UNTRACED = {"README.md": 1, "codebook.md": 1, "depth.md": 60, "discovery.md": 17, "findings.md": 7, "programs.md": 1}
+Triple = tuple[float, ...]
+
+
+def triples(value: Any) -> Iterator[Triple]:
+    """Every (number, low, high) inside of a record: of an estimate, of a row with low and high, of text."""
+    if isinstance(value, dict):
+        numbers = {key: x for key, x in value.items() if isinstance(x, int | float) and not isinstance(x, bool)}
+        low, high = numbers.get("low"), numbers.get("high")
+        if low is not None and high is not None:
+            yield from ((x, low, high) for key, x in numbers.items() if key not in ("low", "high") and low <= x <= high)
+        yield from ((x, numbers[f"{key}_low"], numbers[f"{key}_high"]) for key, x in numbers.items()
+                    if f"{key}_low" in numbers and f"{key}_high" in numbers)
+        for inside in value.values():
+            yield from triples(inside)
+    elif isinstance(value, list):
+        if len(value) == 3 and all(isinstance(x, int | float) for x in value):
+            yield tuple(map(float, value))
+        for inside in value:
+            yield from triples(inside)
+    elif isinstance(value, str):
+        yield from (read(found.groups()) for found in INTERVAL.finditer(value))
+
+
+def read(texts: tuple[str, ...]) -> Triple:
+    """The numbers that are printed so; thousands may be kept apart."""
+    return tuple(float(re.sub("[ ,]", "", text)) for text in texts)
+
+
+@cache
+def records() -> list[Triple]:
+    """Sorted; shares as per cent too, and differences the other way round."""
+    files = [*ROOT.glob("benchmarks/results/*.json"), *ROOT.glob("circuits/found/**/*.json"),
+             *ROOT.glob("interp/garden/**/metrics.json"), *ROOT.glob("apps/dashboard/cached/**/*.json")]
+    found = {triple for file in files for triple in triples(json.loads(file.read_text()))}
+    found |= {tuple(100 * x for x in triple) for triple in found if max(map(abs, triple)) <= 1}
+    return sorted(found | {(-value, -high, -low) for value, low, high in found})
+
+
+def traced(texts: tuple[str, ...]) -> bool:
+    """Whether a record rounds to what is printed."""
+    places = [len(text.partition(".")[2]) for text in texts]
+    wanted, within = read(texts), [0.5 * 10.0**-n + 1e-9 for n in places]
+    start = bisect_left(records(), (wanted[0] - within[0],))
+    for triple in records()[start:]:
+        if triple[0] > wanted[0] + within[0]:
+            return False
+        if all(abs(x - y) <= some for x, y, some in zip(triple, wanted, within)):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_numbers_of_a_page_have_a_record(page):
+    printed = [found.groups() for found in INTERVAL.finditer(PAGES[page].read_text())]
+    missing = ["{} [{}, {}]".format(*texts) for texts in printed if not traced(texts)]
+    assert len(missing) <= UNTRACED.get(page, 0), f"{len(missing)} of {len(printed)} have none: {missing}"
+
+
+def test_only_what_rounds_to_a_record_is_traced(monkeypatch):
+    monkeypatch.setattr(f"{__name__}.records", lambda: [(0.1234, 0.1, 0.15), (12.34, 10.0, 15.0)])
+    for printed in (("0.123", "0.10", "0.15"), ("0.12", "0.1", "0.1"), ("12.3", "10", "15")):
+        assert traced(printed)
+    for printed in (("0.124", "0.10", "0.15"), ("0.123", "0.11", "0.15"), ("0.123", "0.10", "0.16"),
+                    ("13", "10", "15")):
+        assert not traced(printed)
+
+
+def test_estimates_rows_and_text_are_read():
+    record = {"a": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}, "rows": [{"accuracy": 2.0, "low": 1, "high": 3}],
+              "text": "1,200 [1000, 1400] of them", "list": [1, 0.5, 2], "r": {"x": 7, "x_low": 6, "x_high": 8}}
+    assert set(triples(record)) == {(0.5, 0.4, 0.6), (2.0, 1, 3), (1200.0, 1000.0, 1400.0), (1.0, 0.5, 2.0), (7, 6, 8)}
