@@ -80,7 +80,8 @@ def tasks(name: str | None = None) -> list[str]:
     with model(name) as hooked:
         if hooked.tokenizer is not None:
             return list(ENGLISH)
-        return ["induction"] if hooked.map.input_name == "input_ids" and hooked.map.causal else every
+        own = ["between"] if (hooked.recipe or {}).get("source") == "catalog" else []
+        return ["induction", *own] if hooked.map.input_name == "input_ids" and hooked.map.causal else own or every
 
 
 def prompts(name: str | None = None, task: str | None = None) -> Any:

@@ -30,10 +30,10 @@ _WHY = {
 def error(what: str, why: str, do: str = "", details: str = "") -> None:
     """The error card."""
     with st.container(border=True, key=None):
-        st.markdown(f":material/error: **{_literal(what)}**")
+        st.markdown(f":material/error: **{literal(what)}**")
         st.text(why)
         if do:
-            st.caption(f"What to do: {_literal(do)}")
+            st.caption(f"What to do: {literal(do)}")
         if details:
             with st.expander("Details"):
                 st.code(details, language=None)
@@ -42,14 +42,14 @@ def error(what: str, why: str, do: str = "", details: str = "") -> None:
 def empty(what: str, do: str = "") -> None:
     """The card of a view with nothing in it: why, and what would fill it."""
     with st.container(border=True):
-        st.markdown(f":material/info: {_literal(what)}")
+        st.markdown(f":material/info: {literal(what)}")
         if do:
-            st.caption(_literal(do))
+            st.caption(literal(do))
 
 
 def note(text: str) -> None:
     """A quiet line."""
-    st.caption(f":material/info: {_literal(text)}")
+    st.caption(f":material/info: {literal(text)}")
 
 
 @contextmanager
@@ -69,6 +69,6 @@ def guarded(what: str) -> Iterator[None]:
               "This one was not foreseen: the terminal in which the dashboard runs has the whole trace.")
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text that markdown shows as it is."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]()<>#$~|:" else c for c in text)

@@ -12,7 +12,7 @@ from apps.dashboard.views import component
 
 PASSWORD = "INTERP_DASHBOARD_PASSWORD"
 """The environment variable that `interp dashboard --password` sets for the server."""
-_DROPPED = ("row", "p", "c", "h", "e", "pos", "lay", "thr", "run")
+_DROPPED = ("row", "p", "c", "h", "e", "pos", "lay", "thr", "cut", "run")
 """Keys that mean something else, or nothing, for another model or task."""
 
 

@@ -30,8 +30,12 @@ COMMANDS: dict[str, str] = {
     "discover": "interp.commands.circuits",
     "disagreement": "interp.commands.circuits",
     "depth": "interp.commands.depth",
+    "steer": "interp.commands.codebook",
+    "icl-match": "interp.commands.icl_analyses:match",
+    "icl-probe": "interp.commands.icl_analyses:probe",
 }
-"""Command -> the module with the function of that name; it takes `out` and `seed`, and `resume` where it can."""
+"""Command, as runs name it -> the module with its function (`:name` where the function has another name); it takes
+`out` and `seed`, and `resume` where it can."""
 TICK = 0.5
 """Seconds between two looks at a running job."""
 MOST = 20
@@ -230,4 +234,5 @@ def _clock(seconds: float) -> str:
 def _function(command: str) -> Callable[..., None]:
     if command not in COMMANDS:
         raise BadInput(f"there is no job {command!r}; there are {', '.join(COMMANDS)}")
-    return getattr(import_module(COMMANDS[command]), command)
+    module, _, name = COMMANDS[command].partition(":")
+    return getattr(import_module(module), name or command)

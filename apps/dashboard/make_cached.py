@@ -17,20 +17,40 @@ RUNS: dict[str, dict[str, Any]] = {
     "digits-vit": {"task": "digits", "model": "garden/digits-vit", "n": 48},
 }
 """Name of the folder -> arguments of `interp.commands.circuits.discover`."""
+BOOKS: dict[str, dict[str, Any]] = {
+    "text-small-codes": {"model": "garden/text-small", "n_codes": 256, "steps": 400},
+}
+"""Name of the folder -> arguments of `interp.commands.codebook.train`."""
+LEARNERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "icl-match-linear-d5": ("match", {"model": "garden/icl-linear-d5", "prompts": 200}),
+    "icl-probe-linear-d5": ("probe", {"model": "garden/icl-linear-d5"}),
+    "icl-probe-representation": ("probe", {"model": "garden/icl-representation"}),
+}
+"""Name of the folder -> function of `interp.commands.icl_analyses`, its arguments. Figures are kept: they hold every
+step of every algorithm, tensors are not."""
 
 
 def make(name: str) -> None:
-    """Make one anew. Raises what `interp discover` raises."""
+    """Make one anew. Raises what `interp discover`, `interp codebook train` and `interp icl` raise."""
+    from interp.commands import icl_analyses
     from interp.commands.circuits import discover
+    from interp.commands.codebook import train
 
     folder = SHIPPED / name
     shutil.rmtree(folder, ignore_errors=True)
-    discover(**RUNS[name], out=folder, draws=100)
-    for left in ("figures", "parts"):
+    if name in BOOKS:
+        train(**BOOKS[name], out=folder)
+    elif name in LEARNERS:
+        command, arguments = LEARNERS[name]
+        getattr(icl_analyses, command)(**arguments, out=folder)
+        (folder / "tensors.safetensors").unlink(missing_ok=True)
+    else:
+        discover(**RUNS[name], out=folder, draws=100)
+    for left in ("parts",) if name in LEARNERS else ("figures", "parts"):
         shutil.rmtree(folder / left, ignore_errors=True)
     (folder / "report.html").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or RUNS:
+    for wanted in sys.argv[1:] or [*RUNS, *BOOKS, *LEARNERS]:
         make(wanted)

@@ -1,5 +1,6 @@
 """One node on Explore: what knocking it out does, where it looks, what it writes, and the likeliest answers."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -110,6 +111,7 @@ def pattern(q: Question, shown: Shown, label: str) -> None:
     at = position_of(len(shown.tokens), shown.at)
     if len(weights) != len(words) or weights.shape[0] != weights.shape[1]:
         words = [str(i) for i in range(max(weights.shape))]
+    _on_image(shown, weights, label, at)
     st.caption(f"Where {label} looks: a row asks, its columns are looked at")
     with st.container(key="pattern-grid"):
         views.grid("pattern", weights, rows=words[: len(weights)], columns=words[: weights.shape[1]], diverging=False,
@@ -123,6 +125,20 @@ def pattern(q: Question, shown: Shown, label: str) -> None:
         "\nfrom interp.lens.look import one, patterns\n\n"
         f"found = {{p.label: p.weights for p in patterns(model, one(task, {state.get('row')}).clean)}}\n"
         f"print(found[{label!r}])\n"))
+
+
+def _on_image(shown: Shown, weights: np.ndarray, label: str, at: int) -> None:
+    """Where a patch looks, drawn on the image."""
+    special, side = shown.patches
+    if shown.pixels is None or side is None or weights.shape[0] != special + side * side or not 0 <= at < len(weights):
+        return
+    st.caption(f"Where {label} looks from {shown.tokens[at]}; {weights[at, :special].sum():.0%} of it goes to special "
+               "positions" if special else f"Where {label} looks from patch {shown.tokens[at]}")
+    with st.container(key="looks-at", width=320):
+        views.grid("looks", weights[at, special:].reshape(side, side), rows=range(side), columns=range(side),
+                   label=f"where {label} looks", unit="weight", diverging=False, square=True, behind=shown.pixels,
+                   selected=None if at < special else divmod(at - special, side),
+                   on_select=lambda cell: state.put(pos=-1 if cell is None else special + cell[0] * side + cell[1]))
 
 
 def writes(q: Question, shown: Shown, label: str) -> None:

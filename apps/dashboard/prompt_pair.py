@@ -51,7 +51,8 @@ def _pictures(shown: Shown, values: pd.DataFrame | None) -> None:
     if values is None or side is None or len(values) != special + side * side:
         return
     with columns[2]:
-        st.caption("What each patch adds to the metric (gradient estimate).")
+        st.caption("What each patch of the clean image adds to the metric (gradient estimate). A click chooses the "
+                   "patch that is looked at below.")
         table = values["effect"].to_numpy()[special:].reshape(side, side)
         position = position_of(len(values), shown.at)
 
@@ -61,7 +62,7 @@ def _pictures(shown: Shown, values: pd.DataFrame | None) -> None:
         with st.container(key="patch-grid", width=320):
             views.grid("patches", table, rows=range(side), columns=range(side), label="patches", unit=shown.unit,
                        selected=None if position < special else divmod(position - special, side), on_select=chosen,
-                       square=True)
+                       square=True, behind=shown.pixels)
         exports.bar("patches", values, "patch-grid", _token_code())
 
 

@@ -87,7 +87,7 @@ def shown(q: Question, row: int) -> Shown:
     from interp.lens import look
 
     task = q.prompts()
-    one = _one(task, row)
+    one = one_of_task(task, row)
     with access.model(q.model) as model:
         words = [look.tokens(model, side) for side in (one.clean, one.corrupt)]
         at = look.asked_at(one) % len(words[0])
@@ -143,7 +143,7 @@ def tokens_of(q: Question, row: int, rules: str = "tangent") -> pd.DataFrame | N
     from interp.effects import effects
     from interp.hooks import Counterfactual, Source
 
-    one = _one(q.prompts(), row)
+    one = one_of_task(q.prompts(), row)
     with access.model(q.model) as model:
         site = next((name for name in ("hook_embed", "encoder.hook_embed") if name in model.map.sites), None)
         if site is None:
@@ -164,7 +164,7 @@ def patterns_of(q: Question, row: int) -> tuple[dict[str, np.ndarray], pd.DataFr
     """
     from interp.lens import look
 
-    one = _one(q.prompts(), row)
+    one = one_of_task(q.prompts(), row)
     with access.model(q.model) as model:
         found = look.patterns(model, one.clean)
     return {pattern.label: pattern.weights for pattern in found}, look.pattern_scores(found)
@@ -176,7 +176,7 @@ def writes_of(q: Question, row: int, node: str, position: int) -> pd.DataFrame:
     from interp.lens import look
     from interp.results import Node
 
-    one = _one(q.prompts(), row)
+    one = one_of_task(q.prompts(), row)
     with access.model(q.model) as model:
         return look.writes(model, one.clean, Node.from_label(node), position)
 
@@ -197,7 +197,7 @@ def next_without(q: Question, row: int, nodes: tuple[str, ...], baseline: str, a
     from interp.lens import look
 
     task = q.prompts()
-    one = _one(task, row)
+    one = one_of_task(task, row)
     with access.model(q.model) as model:
         at = look.asked_at(one)
         put_at = named_baseline(baseline, task.part("discover")) if baseline in ("mean", "zero") else \
@@ -221,7 +221,7 @@ def cut(q: Question, edges: tuple[str, ...]) -> Any:
     return bootstrap_mean(lost, part.clusters, seed=q.seed)
 
 
-def _one(task: Any, row: int) -> Any:
+def one_of_task(task: Any, row: int) -> Any:
     """One prompt of a task; the last for a row that is not there."""
     from interp.lens import look
 

@@ -15,6 +15,7 @@ DARK = {"up": "#4393c3", "down": "#e08214", "ink": "#e6eaf0", "ground": "#12161c
 
 CSS = """
 .block-container { padding-top: 3.2rem; padding-bottom: 3rem; max-width: 1500px; }
+@media (min-width: 700px) { .block-container { padding-left: 2.5rem; padding-right: 2.5rem; } }
 [data-testid="stSidebarHeader"] { height: 2.6rem; }
 [data-testid="stMetricValue"] { font-size: 1.35rem; }
 [data-testid="stCaptionContainer"] { color: var(--st-text-color); opacity: .82; }
@@ -47,6 +48,9 @@ def figure(made):
                         margin_t=min(shown.layout.margin.t or 56, 32))
     shown.update_xaxes(gridcolor=c["grid"], linecolor=c["line"], zerolinecolor=c["line"])
     shown.update_yaxes(gridcolor=c["grid"], linecolor=c["line"], zerolinecolor=c["line"])
+    for note in shown.layout.annotations:
+        if note.bgcolor in ("white", "#fff", "#ffffff"):  # boxes with words: the words are in the theme's ink
+            note.bgcolor = c["ground"]
     if is_dark():
         swap = {plots.BLUE: DARK["up"], plots.ORANGE: DARK["down"], plots.GREY: DARK["line"], "#5e3c99": "#b39ddb",
                 "#1b7f79": "#4fbdb5", "#8c6d1f": "#d0ad55", "#111827": "#e6eaf0", "#e9ecf0": "#2b333e"}

@@ -45,12 +45,20 @@ def differences(entry: Entry, parent: Entry) -> list[str]:
 
     Both at their default sizes; equations are compared without their indentation, norms without their names.
     """
-    one, two = ([_plain(row) for row, _ in e.equations(e.make(seed=0))] for e in (parent, entry))
     lines: list[str] = []
-    for kind, a, b, c, d in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
-        if kind != "equal":
-            lines += [f"- {row}" for row in one[a:b]] + [f"+ {row}" for row in two[c:d]]
+    for equal, ours, theirs in aligned(entry, parent):
+        if not equal:
+            lines += [f"- {_plain(row)}" for row in theirs] + [f"+ {_plain(row)}" for row in ours]
     return lines
+
+
+def aligned(one: Entry, two: Entry) -> list[tuple[bool, list[str], list[str]]]:
+    """The equations of two entries beside each other, as runs (alike, rows of `one`, rows of `two`), as `differences`
+    compares them; the rows are as `equations` writes them."""
+    rows = [[row for row, _ in e.equations(e.make(seed=0))] for e in (two, one)]
+    plain = [[_plain(row) for row in side] for side in rows]
+    steps = SequenceMatcher(None, *plain, autojunk=False).get_opcodes()
+    return [(kind == "equal", rows[1][c:d], rows[0][a:b]) for kind, a, b, c, d in steps]
 
 
 def _plain(row: str) -> str:

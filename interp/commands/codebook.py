@@ -194,21 +194,35 @@ def steer(
     samples: Annotated[int, typer.Option("--samples", min=1, metavar="N", help="Texts of each kind.")] = 8,
     length: Annotated[int, typer.Option("--length", min=1, metavar="N", help="New tokens of each.")] = 40,
     model: Given = None,
+    out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Continue a prompt with a code switched on at every token, with the books alone, and with neither, from the same
-    random numbers.
+    random numbers. With --out the texts are kept as a run.
 
     Perplexity is that of the new text under the model before it had books: how fluent it is.
     """
     from interp.codebook.steering import activated
     from interp.codebook.steering import steer as compare
+    from interp.commands.opened import model_hash, open_run
 
     books = _open(folder, model)
     ways = {"model": None, "books": books, "steered": activated(books, [_code(c) for c in code], every_slot=every_slot)}
-    found = compare(books, [prompt], ways, topic or "(?!)", samples=samples, length=length, seed=seed)
+
+    def compared() -> Any:
+        return compare(books, [prompt], ways, topic or "(?!)", samples=samples, length=length, seed=seed)
+
+    if out is None:
+        found = compared()
+    else:
+        config = {"model": books.model.name, "books": str(folder), "prompt": prompt, "code": code, "topic": topic,
+                  "every_slot": every_slot, "samples": samples, "length": length}
+        with open_run(out, "steer", config, seed, resume=False) as run:
+            run.set_model(model_hash(books.model))
+            found = compared()
+            found.save(run)
     summary, texts = found.frame(), found.texts.drop(columns="prompt")
     if topic is None:
         summary, texts = summary[["way", "perplexity"]], texts.drop(columns="topic")

@@ -8,6 +8,7 @@ from typing import Any
 from interp.results.errors import BadInput, nearest
 from interp.tasks.agreement import agreement
 from interp.tasks.atom_mapping import atom_mapping
+from interp.tasks.between import between
 from interp.tasks.capitals import capitals
 from interp.tasks.digits import digits
 from interp.tasks.docstring import docstring
@@ -59,6 +60,7 @@ _TASKS = {
         "similarity": similarity,
         "digits": digits,
         "patches": patches,
+        "between": between,
     }.items()
 }
 _WORDS = {"true": True, "false": False}

@@ -108,6 +108,35 @@ def test_the_slider_shows_more_edges_and_says_what_they_keep(open_page):
     sound(window)
 
 
+def test_a_cell_of_the_lens_is_chosen_by_a_click_and_patched(open_page):
+    window = open_page("lens")
+    window.click_cell("lens-grid", 0, 48)  # the last depth, where the task asks
+    assert (window.keys["lay"], window.keys["pos"]) == ("2", "48") and "At L1" in window.text
+    window.page.keyboard.press("ArrowDown")
+    window.settle()
+    assert (window.keys["lay"], window.keys["pos"]) == ("1", "48") and "At L0" in window.text
+    window.link("Patch there")
+    assert window.page.inner_text("h1") == "Patch" and "L0 at “0” (position 48)" in window.text
+    window.bytes = 0
+    window.click_cell("patch-map", 0, 48)
+    assert window.keys["lay"] == "2" and "100%" in window.text and window.bytes <= MOST_BYTES
+    sound(window)
+
+
+@pytest.mark.parametrize(("page", "keys", "grid", "cell", "expected"), [
+    ("depth", {}, "skip-grid", (1, 1), {"lay": "1"}),
+    ("icl", {"mode": "match"}, "match-grid", (5, 3), {"mode": "match", "pick": "Newton", "lay": "3"}),
+    ("icl", {"mode": "probes"}, "probe-grid", (0, 2), {"mode": "probes", "pick": "x at x", "lay": "2"}),
+    ("disagreement", {"m": "garden/digits-vit", "t": "digits"}, "methods-grid", (1, 2),
+     {"m": "garden/digits-vit", "t": "digits", "h": "MLP1"}),
+])
+def test_clicks_on_the_grids_of_the_analyses_fire(open_page, page, keys, grid, cell, expected):
+    window = open_page(page, **keys)
+    window.click_cell(grid, *cell)
+    assert window.keys == expected
+    sound(window)
+
+
 def test_the_url_becomes_the_state_and_the_state_the_url(open_page):
     window = open_page("help", **{key.replace(".", "_", 1): value for key, value in GOOD.items()})
     assert window.keys == {key: str(value) for key, value in GOOD.items()}

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from interp.results import Run
 from tests.cli.helpers import interp
 
 TRAIN = ("codebook", "train", "--model", "garden/text-small", "--sites", "blocks.1.hook_mlp_out", "--codes", "24",
@@ -46,15 +47,17 @@ def test_search_lists_codes_and_examples(folder, tmp_path):
     assert missing.exit_code == 1 and "marks 0 tokens" in missing.stderr and not missing.stdout
 
 
-def test_steer_writes_both_texts_and_says_how_fluent(folder):
+def test_steer_writes_both_texts_and_says_how_fluent(folder, tmp_path):
     result = interp("codebook", "steer", folder, "The people", "--code", "blocks.1.hook_mlp_out:0:3", "--samples", "2",
                     "--length", "4", "--topic", "war", "--json")
     told = json.loads(result.stdout)
     assert [row["way"] for row in told["texts"]] == ["model"] * 2 + ["books"] * 2 + ["steered"] * 2
     assert all(row["perplexity"] > 1 for row in told["texts"]) and {"topic", "low"} < set(told["summary"][2])
     without = interp("codebook", "steer", folder, "The people", "--code", "blocks.1.hook_mlp_out:0:3", "--samples", "1",
-                     "--length", "2")
+                     "--length", "2", "--out", tmp_path / "kept")
     assert without.exit_code == 0 and "steered" in without.stdout
+    kept = Run.open(tmp_path / "kept")
+    assert (kept.command, kept.status) == ("steer", "done") and len(kept.table("steered_texts")) == 3
     wrong = interp("codebook", "steer", folder, "The people", "--code", "blocks.1.hook_mlp_out:3")
     assert wrong.exit_code == 1 and "site, group, code" in wrong.stderr
 

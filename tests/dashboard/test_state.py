@@ -10,13 +10,28 @@ from tests.dashboard.helpers import address, open_page, said
 GOOD = {
     "m": "garden/dyck-2l", "t": "dyck", "n": 24, "seed": 3, "row": 2, "p": "1 2 3", "c": "1 2 4", "pos": 3,
     "h": "L1H0,MLP1", "e": "L0H2 -> L1H1 (k)", "lay": 1, "met": "accuracy", "abl": "mean", "thr": 4, "meth": "tangent",
-    "view": "pattern", "mode": "curve", "q": "a b", "run": "a/b-1", "b.m": "rxnmapper", "b.t": "ioi", "b.run": "c-2",
+    "view": "pattern", "mode": "curve", "q": "a b", "run": "a/b-1", "lens": "tuned", "of": "next", "fol": " the",
+    "pick": "Newton",
+    "part": "mlp", "dir": "remove", "on": "all", "cut": 2, "by": "last", "skip": "local",
+    "qual": "text", "icl": "garden/icl-teaching",
+    "fn": "linear:shift=opposite",
+    "arch": "mamba", "fam": "linear attention", "mod": "vision", "mix": "softmax", "b.arch": "gla",
+    "prog": "sort", "tok": "3 1 2", "lib": "hist", "voc": "a b", "len": 4,
+    "code": "blocks.2.attn.hook_z:0:17", "say": "peace",
+    "b.m": "rxnmapper", "b.t": "ioi", "b.run": "c-2",
     "b.h": "L0H0",
 }
 BAD = {
     "m": "a b<script>", "t": "../x", "n": "5", "seed": "-1", "row": "x", "p": "\x00", "c": "x" * 2000, "pos": "1.5",
     "h": "<b>", "e": "\n", "lay": "-3", "met": "a b", "abl": "none", "thr": "1e3", "meth": "a/b", "view": "x",
-    "mode": "x y", "q": "y" * 301, "run": "../../etc", "b.m": " ", "b.t": "!", "b.run": "/etc", "b.h": "?", "v": "2",
+    "mode": "x y", "q": "y" * 301, "run": "../../etc", "lens": "zoom", "of": "last",
+    "fol": "\n", "pick": "x" * 101,
+    "part": "head", "dir": "up", "on": "two", "cut": "-1", "by": "x", "skip": "all", "qual": "x",
+    "icl": "a b", "fn": "a b",
+    "arch": "a b", "fam": "<i>", "mod": "?", "mix": "a b", "b.arch": "../x",
+    "prog": "../x", "tok": "\n", "lib": "a/b", "voc": "\n", "len": "40",
+    "code": "blocks:x:1", "say": "y" * 401,
+    "b.m": " ", "b.t": "!", "b.run": "/etc", "b.h": "?", "v": "2",
 }
 
 

@@ -7,7 +7,7 @@ from interp.tasks import task, tasks
 from tests.tasks.small import bpe
 
 NAMES = ["ioi", "greater-than", "agreement", "pronoun", "capitals", "docstring", "induction", "recall", "mod-add",
-         "sorting", "dyck", "atom-mapping", "similarity", "digits", "patches"]
+         "sorting", "dyck", "atom-mapping", "similarity", "digits", "patches", "between"]
 
 
 def test_every_task_has_a_name_a_line_and_its_options():

@@ -16,4 +16,4 @@ from apps.dashboard import frame, pages
 # a named icon would be fetched from another server
 st.set_page_config(page_title="interp", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 if frame.admitted():
-    st.navigation(pages.navigation()).run()
+    st.navigation(pages.navigation(), expanded=True).run()

@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 HERE = Path(__file__).parent
-_NAMES = ("grid", "strip", "graph", "picture", "copy")
+_NAMES = ("grid", "strip", "graph", "diagram", "source", "picture", "copy")
 
 
 @cache

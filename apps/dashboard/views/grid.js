@@ -28,23 +28,25 @@ export default function ({ data, parentElement, setStateValue }) {
     g.scale(ratio, ratio);
     g.font = font;
     const X = (c) => left + c * cw, Y = (r) => 4 + r * ch;
-    const pictures = thumbs ? tiles(p) : null;
+    const pictures = thumbs ? tiles(p) : null, under = data.behind ? photo() : null;
     g.imageSmoothingEnabled = false;
+    if (under) g.drawImage(under, X(0), Y(0), cw * C, ch * R);
     for (let r = 0; r < R; r++) for (let c = 0; c < C; c++) {
       const value = data.values ? data.values[r][c] : null;
       const colour = thumbs && !(data.values && value === null) ? null : shade(p, value, data.largest);
-      if (colour) { g.fillStyle = colour; g.fillRect(X(c), Y(r), cw, ch); }
+      if (under) { g.globalAlpha = cover(value); g.fillStyle = tint(p, value); g.fillRect(X(c), Y(r), cw, ch); g.globalAlpha = 1; }
+      else if (colour) { g.fillStyle = colour; g.fillRect(X(c), Y(r), cw, ch); }
       else g.drawImage(pictures, c * tw, r * th, tw, th, X(c), Y(r), cw, ch);
       if (cw > 11) {
         g.strokeStyle = p.dark ? "#3a4350" : "#cfd5de"; g.lineWidth = 1;
         g.strokeRect(X(c) + 0.5, Y(r) + 0.5, cw - 1, ch - 1);
       }
       const text = data.text ? data.text[r][c] : data.numbers && value !== null ? short(value) : "";
-      if (text && colour && ch > 13) {
+      if (text && colour && !under && ch > 13) {
         g.fillStyle = inkOn(colour.startsWith("#") ? mixed(rgb(colour), rgb(colour), 0) : colour);
         g.textAlign = "center"; g.textBaseline = "middle"; g.font = "11px system-ui, sans-serif";
         let shown = text;
-        while (shown.length > 1 && g.measureText(shown).width > cw - 4) shown = shown.slice(0, -1);
+        while (shown.length > 1 && g.measureText(shown).width > cw - 2) shown = shown.slice(0, -1);
         if (shown.length === text.length || data.text) g.fillText(shown, X(c) + cw / 2, Y(r) + ch / 2);
         g.font = font;
       }
@@ -103,7 +105,7 @@ export default function ({ data, parentElement, setStateValue }) {
     if (focused) canvas.focus({ preventScroll: true });
     // For tests and scripts: the middle of a cell in page coordinates.
     root.cellAt = (r, c) => { const box = canvas.getBoundingClientRect(); return [box.left + X(c) + cw / 2, box.top + Y(r) + ch / 2]; };
-    root.exportSvg = () => svg({ W, H, X, Y, cw, ch, left, p, canvas: pictures, slanted });
+    root.exportSvg = () => svg({ W, H, X, Y, cw, ch, left, p, canvas: pictures || under, slanted });
   }
   function pick(at) {
     state.selected = at;
@@ -114,6 +116,19 @@ export default function ({ data, parentElement, setStateValue }) {
     if (data.hover && data.hover[r][c]) return data.hover[r][c];
     const value = data.values ? data.values[r][c] : null;
     return `${data.rows[r]}${data.between}${data.cols[c]}` + (value === null ? "" : `: ${Number(value.toPrecision(4))} ${data.unit || ""}`);
+  }
+  // Over a picture a value is a layer of its colour, the denser the larger it is.
+  function cover(value) { return value === null ? 0 : 0.85 * Math.min(1, Math.abs(value) / (data.largest || 1)); }
+  function tint(p, value) { return `rgb(${(value < 0 ? p.down : p.up).join(",")})`; }
+  function photo() {
+    const [h, w] = data.behindSize, bytes = Uint8Array.from(atob(data.behind), (c) => c.charCodeAt(0));
+    const sheet = element("canvas", { width: w, height: h }), g = sheet.getContext("2d"), image = g.createImageData(w, h);
+    for (let i = 0; i < h * w; i++) {
+      for (let k = 0; k < 3; k++) image.data[4 * i + k] = bytes[3 * i + k];
+      image.data[4 * i + 3] = 255;
+    }
+    g.putImageData(image, 0, 0);
+    return sheet;
   }
   function tiles(p) {
     const sheet = element("canvas", { width: C * tw, height: R * th });
@@ -129,12 +144,12 @@ export default function ({ data, parentElement, setStateValue }) {
   function svg({ W, H, X, Y, cw, ch, left, p, canvas, slanted }) {
     const out = [`<svg xmlns="http://www.w3.org/2000/svg" width="${W}" height="${H}" font-family="sans-serif" font-size="12">`,
       `<rect width="100%" height="100%" fill="rgb(${p.ground.join(",")})"/>`];
-    if (thumbs) out.push(`<image href="${canvas.toDataURL()}" x="${left}" y="4" width="${cw * C}" height="${ch * R}" preserveAspectRatio="none" style="image-rendering:pixelated"/>`);
+    if (canvas) out.push(`<image href="${canvas.toDataURL()}" x="${left}" y="4" width="${cw * C}" height="${ch * R}" preserveAspectRatio="none" style="image-rendering:pixelated"/>`);
     for (let r = 0; r < R; r++) for (let c = 0; c < C; c++) {
-      const value = data.values ? data.values[r][c] : null, colour = thumbs ? "none" : shade(p, value, data.largest);
-      out.push(`<rect x="${X(c)}" y="${Y(r)}" width="${cw}" height="${ch}" fill="${colour}" stroke="${p.line}" stroke-width="0.5"><title>${xml(describe(r, c))}</title></rect>`);
+      const value = data.values ? data.values[r][c] : null, colour = thumbs ? "none" : data.behind ? tint(p, value) : shade(p, value, data.largest);
+      out.push(`<rect x="${X(c)}" y="${Y(r)}" width="${cw}" height="${ch}" fill="${colour}" ${data.behind ? `fill-opacity="${cover(value)}" ` : ""}stroke="${p.line}" stroke-width="0.5"><title>${xml(describe(r, c))}</title></rect>`);
       const text = data.text ? data.text[r][c] : data.numbers && value !== null ? short(value) : "";
-      if (text && !thumbs) out.push(`<text x="${X(c) + cw / 2}" y="${Y(r) + ch / 2 + 4}" text-anchor="middle" font-size="11" fill="${colour.startsWith("#") ? p.ink : inkOn(colour)}">${xml(text)}</text>`);
+      if (text && !thumbs && !data.behind) out.push(`<text x="${X(c) + cw / 2}" y="${Y(r) + ch / 2 + 4}" text-anchor="middle" font-size="11" fill="${colour.startsWith("#") ? p.ink : inkOn(colour)}">${xml(text)}</text>`);
     }
     for (const [r, c] of data.marks || []) out.push(`<rect x="${X(c) + 1}" y="${Y(r) + 1}" width="${cw - 2}" height="${ch - 2}" fill="none" stroke="${p.ink}" stroke-width="2"/>`);
     data.rows.forEach((label, r) => out.push(`<text x="${left - 6}" y="${Y(r) + ch / 2 + 4}" text-anchor="end" fill="${p.ink}">${xml(label)}</text>`));

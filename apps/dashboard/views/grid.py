@@ -11,6 +11,8 @@ from apps.dashboard.views import component
 
 MOST_BYTES = 64 * 1024
 """Of small pictures in one grid; larger ones are pooled, so that a click stays cheap."""
+MOST_PIXELS = 112
+"""Rows or columns of a picture that cells lie on."""
 
 Cell = tuple[int, int]
 
@@ -18,15 +20,16 @@ Cell = tuple[int, int]
 def grid(key: str, values: Any = None, *, rows: Sequence[Any], columns: Sequence[Any], label: str, unit: str = "",
          selected: Cell | None = None, on_select: Callable[[Cell | None], None] | None = None,
          text: Sequence[Sequence[str]] | None = None, hover: Sequence[Sequence[str]] | None = None, between: str = ", ",
-         pictures: np.ndarray | None = None, marks: Sequence[Cell] = (), best: Cell | None = None,
-         diverging: bool = True, largest: float | None = None, numbers: bool = False, square: bool = False,
-         x_title: str = "", y_title: str = "", tall: int = 26, least: int = 16, legend: bool = True) -> None:
+         pictures: np.ndarray | None = None, behind: np.ndarray | None = None, marks: Sequence[Cell] = (),
+         best: Cell | None = None, diverging: bool = True, largest: float | None = None, numbers: bool = False,
+         square: bool = False, x_title: str = "", y_title: str = "", tall: int = 26, least: float = 16,
+         legend: bool = True) -> None:
     """Rows x columns of values (blue above zero, orange below, NaN grey) or of `pictures` [row, column, h, w] in 0..1.
 
     `text` is written in the cells, `hover` shown on them (else row, `between`, column); `marks` are outlined; the arrow
     keys begin at `best`. Cells are `tall` high (`square`: as wide) and at least `least` wide; a grid that is wider than
     its place scrolls. `label` says what the grid is, for those who do not see it. `largest` fixes the range, to make
-    two grids comparable.
+    two grids comparable. `behind` is a picture, bytes [row, column(, 3)], on which the values lie as layers of colour.
     """
     data: dict[str, Any] = {
         "rows": [str(row) for row in rows], "cols": [str(column) for column in columns], "label": label, "unit": unit,
@@ -42,6 +45,11 @@ def grid(key: str, values: Any = None, *, rows: Sequence[Any], columns: Sequence
         small = _pooled(pictures)
         data |= {"thumbs": base64.b64encode(np.round(small.clip(0, 1) * 255).astype(np.uint8).tobytes()).decode(),
                  "size": list(small.shape[2:]), "legend": legend and values is not None, "largest": 1.0}
+    if behind is not None:
+        step = -(-max(behind.shape[:2]) // MOST_PIXELS)
+        colours = (np.repeat(behind[..., None], 3, -1) if behind.ndim == 2 else behind)[::step, ::step]
+        data |= {"behind": base64.b64encode(colours.astype(np.uint8).tobytes()).decode(),
+                 "behindSize": list(colours.shape[:2])}
     component.mount("grid", key=key, data=data, selected=None if selected is None else list(selected),
                     on_select=None if on_select is None else lambda cell: on_select(tuple(cell) if cell else None))
 
