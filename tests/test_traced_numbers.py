@@ -30,8 +30,8 @@ def triples(value: Any) -> Iterator[Triple]:
         low, high = numbers.get("low"), numbers.get("high")
         if low is not None and high is not None:
             yield from ((x, low, high) for key, x in numbers.items() if key not in ("low", "high") and low <= x <= high)
-        yield from ((x, numbers[f"{key}_low"], numbers[f"{key}_high"]) for key, x in numbers.items()
-                    if f"{key}_low" in numbers and f"{key}_high" in numbers)
+        yield from ((x, numbers[f"{key}{gap}low"], numbers[f"{key}{gap}high"]) for key, x in numbers.items()
+                    for gap in " _" if {f"{key}{gap}low", f"{key}{gap}high"} <= numbers.keys())
         for inside in value.values():
             yield from triples(inside)
     elif isinstance(value, list):
