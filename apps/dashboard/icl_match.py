@@ -40,10 +40,8 @@ def of_command(command: str, model: str, task: str, label: str, about: str, **ar
     known = icl_tables.runs(command, model)
     asked = state.get("run")
     job = jobs.find(asked) if asked else None
-    if job is not None and job.command == command and job.state != "done":
-        jobs.show(asked)
-        if job.alive:
-            st.caption("It is drawn here when it is done. You may leave this page and return to this address.")
+    if job is not None and job.command == command and jobs.show(
+            asked, "It is drawn here when it is done. You may leave this page and return to this address."):
         return ""
     run = asked if asked in known else known[0] if known else ""
     with st.container(horizontal=True, vertical_alignment="bottom"):

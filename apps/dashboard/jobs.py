@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
 }
 """Command, as runs name it -> the module with its function (`:name` where the function has another name); it takes
 `out` and `seed`, and `resume` where it can."""
+ALIVE = ("waiting", "running")
 TICK = 0.5
 """Seconds between two looks at a running job."""
 MOST = 20
@@ -74,7 +75,7 @@ class Job:
     @property
     def alive(self) -> bool:
         """Whether it waits or runs."""
-        return self.state in ("waiting", "running")
+        return self.state in ALIVE
 
     @property
     def share(self) -> float:
@@ -190,23 +191,28 @@ def cancel(run: str) -> None:
             job.state, job.ended = "cancelled", time.monotonic()
 
 
-def show(run: str, then: Callable[[], None] | None = None) -> None:
-    """A job's bar with Cancel while it lives, redrawn by itself; its card if it failed; nothing once it is done.
+def show(run: str, meanwhile: str = "") -> bool:
+    """A job's bar with Cancel while it lives, redrawn by itself, and a line `meanwhile`; its card if it failed; nothing
+    once it is done. Returns whether anything was drawn: one answer for the page, since a job may end while it is asked.
 
     When it ends, the whole page is drawn again.
     """
     job = find(run)
-    if job is None or job.state == "done":
-        return
-    if job.alive:
+    now = "done" if job is None else job.state  # the worker may change it at any moment
+    if now == "done":
+        return False
+    if now in ALIVE:
         st.fragment(_bar, run_every=TICK)(run)
-    elif job.state == "failed":
+        if meanwhile:
+            st.caption(meanwhile)
+    elif now == "failed":
         cards.error(f"{job.command} failed after {job.seconds:.0f} s", job.reason,
                     "Change what is named here and start again; finished work is kept and resumed.")
         st.button("Run it again", key=f"again.{run}", on_click=_again, args=(run,))
     else:
         cards.empty(f"{job.command} was cancelled after {job.seconds:.0f} s", "What was finished is kept.")
         st.button("Go on with it", key=f"again.{run}", on_click=_again, args=(run,))
+    return True
 
 
 def _again(run: str) -> None:

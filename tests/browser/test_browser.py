@@ -165,6 +165,26 @@ def test_the_state_goes_along_to_another_page_and_stays_out_of_another_window(op
     assert "dyck-2l" in window.text and window.page.get_by_role("heading", name="L1H0").count() == 1
 
 
+FOUR = (("garden/induction-2l", "induction", (0, 2)), ("garden/dyck-2l", "dyck", (1, 0)),
+        ("garden/sorting-1l", "sorting", (0, 1)), ("garden/induction-2l", "induction", (1, 3)))
+
+
+def test_four_sessions_at_once_keep_what_each_of_them_chose(open_page):
+    """Two of them on one model, whose module they share; clicks take turns."""
+    windows = [open_page("explore", m=model, t=task) for model, task, _ in FOUR]
+    for window, (_, _, cell) in zip(windows, FOUR):
+        window.click_cell("heads-grid", *cell)
+    for window in reversed(windows):
+        window.button("Knock out")
+    for window, (model, _, (row, column)) in zip(windows, FOUR):
+        window.page.reload()
+        window.settle()
+        label = f"L{row}H{column}"
+        assert window.keys["h"] == label and window.keys.get("m", FOUR[0][0]) == model
+        assert window.page.get_by_role("heading", name=label).count() == 1 and model.partition("/")[2] in window.text
+        sound(window)
+
+
 def test_a_job_survives_a_reload_and_can_be_cancelled_and_resumed(open_page):
     window = open_page("circuit", n=384)  # half a minute of work
     window.choose("Find it again, with another method or among edges")

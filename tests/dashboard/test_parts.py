@@ -124,3 +124,33 @@ def test_every_node_has_its_own_cell():
     assert [places.label(places.at[label]) for label in labels] == labels
     table = places.table(range(len(labels)), labels)
     assert [table[places.at[label]] for label in labels] == list(range(len(labels)))
+
+
+class EndsMeanwhile(jobs.Job):
+    """A job that runs when it is asked first, and is done ever after."""
+
+    asked = 0
+
+    def __getattribute__(self, name):
+        if name == "state":
+            EndsMeanwhile.asked += 1
+            return "running" if EndsMeanwhile.asked == 1 else "done"
+        return super().__getattribute__(name)
+
+
+def test_a_job_that_ends_while_a_page_is_drawn_leaves_the_page_to_its_result(monkeypatch):
+    from streamlit.testing.v1 import AppTest
+
+    def page() -> None:
+        import streamlit as st
+
+        from apps.dashboard import jobs
+
+        if not jobs.show("of-this-test", "meanwhile"):
+            st.markdown("its result")
+
+    job = EndsMeanwhile("of-this-test", "discover", {})
+    monkeypatch.setattr(jobs, "find", lambda run: job)
+    monkeypatch.setattr(EndsMeanwhile, "asked", 0)
+    drawn = AppTest.from_function(page, default_timeout=20).run()
+    assert not drawn.exception and [part.value for part in drawn.markdown] == ["its result"] and not drawn.caption

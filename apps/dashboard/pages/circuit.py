@@ -20,12 +20,8 @@ def page() -> None:
     if not run:
         cards.empty("No circuit of this task in this model yet.", "Find one: it takes seconds for a small model.")
         return
-    job = jobs.find(run)
-    if job is not None and job.state != "done":
-        jobs.show(run)
-        if job.alive:
-            st.caption("The circuit is drawn here when it is found. You may leave this page, or close it, and return "
-                       "to this address.")
+    if jobs.show(run, "The circuit is drawn here when it is found. You may leave this page, or close it, and return to "
+                      "this address."):
         return
     there, circuit = folders.open_run(run), folders.circuit(run)
     if there.status != "done":

@@ -124,9 +124,7 @@ def _text(run: str, code: str, pattern: str) -> None:
             st.session_state["continued"] = (run, code, text), started
     asked, made = st.session_state.get("continued", (None, ""))
     if asked == (run, code, text):
-        jobs.show(made)
-        job = jobs.find(made)
-        if job is None or not job.alive:
+        if not jobs.show(made):
             _steered(run, made, code, every)
 
 

@@ -54,8 +54,7 @@ def _source(q: Question) -> Depths | None:
         known, now = depth_tables.runs(q.model), depth_tables.fits_now(q)
         run = state.get("run") if state.get("run") in known else ""
         job = jobs.find(state.get("run")) if state.get("run") else None
-        if job is not None and job.command == "depth" and job.state != "done":
-            jobs.show(state.get("run"))
+        if job is not None and job.command == "depth" and jobs.show(state.get("run")):
             return None
         if known and (not now or len(known) > 0):
             options = ([""] if now else []) + known

@@ -58,8 +58,7 @@ def _source(q: Question) -> Found | None:
     with cards.guarded("the comparison of methods"):
         known, asked = _known(q), state.get("run")
         job = jobs.find(asked) if asked else None
-        if job is not None and job.command == "disagreement" and job.state != "done":
-            jobs.show(asked)
+        if job is not None and job.command == "disagreement" and jobs.show(asked):
             return None
         now = fits_now(q)
         run = asked if asked in known else ""

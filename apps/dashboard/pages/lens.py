@@ -231,8 +231,7 @@ def _tuned_there(q: Question) -> bool:
                 exports.bar("tuned", frame, "tuned-error", q.code() + found.code + "print(lens.frame())\n")
             return True
         job = jobs.find(state.get("run")) if state.get("run") else None
-        if job is not None and job.command == "depth" and job.state != "done":
-            jobs.show(job.run)
+        if job is not None and job.command == "depth" and jobs.show(job.run):
             return False
         cards.empty(f"There is no tuned lens of {q.model} yet.",
                     "Fit one on 64 windows of text that are not those shown: minutes for a model of this size.")
