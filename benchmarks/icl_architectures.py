@@ -6,7 +6,7 @@ least on prompts to choose by is trained with another seed. The statistic, measu
 k = 1 .. 7 of the squared error over d, minus that of least squares, seed by seed: two seeds make no interval.
 Added when half of them had not left their plateau: 4000 steps at the lower rate for those, seed 0.
 Run: python -m benchmarks.icl_architectures --cells FILE [--most N] (resumable); writes
-benchmarks/results/icl_architectures.json, and a page with the figure beside FILE.
+benchmarks/results/icl_architectures.json and docs/figures/icl_architectures.png.
 """
 
 import argparse
@@ -17,14 +17,14 @@ from time import process_time
 import torch
 
 from benchmarks.cells import Cell, measured, read
-from benchmarks.record import conditions, write
+from benchmarks.picture import picture
+from benchmarks.record import RESULTS, conditions, write
 from interp.garden.catalog import catalog
 from interp.icl.curves import run
 from interp.icl.models import build
 from interp.icl.training import train
 from interp.results.estimate import bootstrap_mean
 from interp.results.plots import curve_with_band
-from interp.results.report import figure_page
 from interp.tasks.functions import function_task
 
 TASK, N, STEPS, BATCH = "linear:d=3", 8, 1500, 64
@@ -105,21 +105,21 @@ def summary(cells: list[Cell]) -> list[Cell]:
 
 def figure(rows: list[Cell]):
     """Error by the number of examples for every contender, bands from the least to the largest of the seeds."""
-    picture = None
+    drawn = None
     for row in rows:
         every = torch.tensor(row["curve_by_seed"])
-        picture = curve_with_band(range(N), row["curve"], every.amin(0), every.amax(0), name=row["architecture"],
-                                  figure=picture, title="Linear regression in context at matched parameters",
-                                  x_title="examples in the prompt", y_title="error")
-    picture.add_scatter(x=list(range(N)), y=rows[0]["least_squares"], name="least squares", mode="lines",
-                        line={"color": "#000000", "width": 1})
-    return picture
+        drawn = curve_with_band(range(N), row["curve"], every.amin(0), every.amax(0), name=row["architecture"],
+                                figure=drawn, title="Linear regression in context at matched parameters",
+                                x_title="examples in the prompt", y_title="error")
+    drawn.add_scatter(x=list(range(N)), y=rows[0]["least_squares"], name="least squares", mode="lines",
+                      line={"color": "#000000", "width": 1})
+    return drawn
 
 
-def report(cells: list[Cell], path: Path, before: dict) -> None:
-    """The results, and the page with the figure."""
+def report(cells: list[Cell], before: dict) -> None:
+    """The results, and the figure."""
     rows = summary(cells)
-    path.with_suffix(".html").write_text(figure_page("icl architectures", figure(rows)))
+    picture(figure(rows), RESULTS.parents[1] / "docs/figures/icl_architectures.png", 1000, 480)
     tried = [{"key": c["key"], "select": c["select"]["excess"]} for c in cells]
     write("icl_architectures", before, rows, task=TASK, n=N, steps=STEPS, batch=BATCH, rates=RATES, seeds=SEEDS,
           prompts=PROMPTS, tried=tried)
@@ -134,7 +134,7 @@ def main() -> None:
     options = parser.parse_args()
     before = conditions()
     if options.written:
-        return report(read(options.cells), options.cells, before)
+        return report(read(options.cells), before)
     first = [{"architecture": name, "rate": rate, "seed": SEEDS[0]} for rate in RATES
              for name in LAYERS]
     cells = list(measured(options.cells, first, measure, options.most))
@@ -145,7 +145,7 @@ def main() -> None:
     cells += list(measured(options.cells, more, measure, options.most))
     if len(cells) < len(first) + len(more):
         return
-    report(cells, options.cells, before)
+    report(cells, before)
 
 
 if __name__ == "__main__":
