@@ -103,6 +103,7 @@ def summary(rows: list[dict]) -> list[dict]:
 
 
 def main() -> None:
+    """Measure seed after seed, go on from what is stored, and write the record once an interval is possible."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--store", type=Path, default=user_cache_path("interp") / "benchmarks" / "mohawk.jsonl")

@@ -39,9 +39,8 @@ def of_command(command: str, model: str, task: str, label: str, about: str, **ar
     """The run of a command that is shown, with a choice among them and a button that makes another; "" for none."""
     known = icl_tables.runs(command, model)
     asked = state.get("run")
-    job = jobs.find(asked) if asked else None
-    if job is not None and job.command == command and jobs.show(
-            asked, "It is drawn here when it is done. You may leave this page and return to this address."):
+    if jobs.show(asked, "It is drawn here when it is done. You may leave this page and return to this address.",
+                 command):
         return ""
     run = asked if asked in known else known[0] if known else ""
     with st.container(horizontal=True, vertical_alignment="bottom"):

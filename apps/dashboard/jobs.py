@@ -191,13 +191,15 @@ def cancel(run: str) -> None:
             job.state, job.ended = "cancelled", time.monotonic()
 
 
-def show(run: str, meanwhile: str = "") -> bool:
+def show(run: str, meanwhile: str = "", command: str = "") -> bool:
     """A job's bar with Cancel while it lives, redrawn by itself, and a line `meanwhile`; its card if it failed; nothing
     once it is done. Returns whether anything was drawn: one answer for the page, since a job may end while it is asked.
 
-    When it ends, the whole page is drawn again.
+    With `command`, nothing is drawn of a job of another one. When it ends, the whole page is drawn again.
     """
     job = find(run)
+    if job is not None and command and job.command != command:
+        return False
     now = "done" if job is None else job.state  # the worker may change it at any moment
     if now == "done":
         return False

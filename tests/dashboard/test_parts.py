@@ -154,3 +154,8 @@ def test_a_job_that_ends_while_a_page_is_drawn_leaves_the_page_to_its_result(mon
     monkeypatch.setattr(EndsMeanwhile, "asked", 0)
     drawn = AppTest.from_function(page, default_timeout=20).run()
     assert not drawn.exception and [part.value for part in drawn.markdown] == ["its result"] and not drawn.caption
+
+
+def test_a_job_of_another_command_is_not_this_page_s_to_show(monkeypatch):
+    monkeypatch.setattr(jobs, "find", lambda run: jobs.Job(run, "discover", {}, state="running"))
+    assert jobs.show("of-this-test", command="depth") is False

@@ -53,8 +53,7 @@ def _source(q: Question) -> Depths | None:
     with cards.guarded("the depths"):
         known, now = depth_tables.runs(q.model), depth_tables.fits_now(q)
         run = state.get("run") if state.get("run") in known else ""
-        job = jobs.find(state.get("run")) if state.get("run") else None
-        if job is not None and job.command == "depth" and jobs.show(state.get("run")):
+        if jobs.show(state.get("run"), command="depth"):
             return None
         if known and (not now or len(known) > 0):
             options = ([""] if now else []) + known

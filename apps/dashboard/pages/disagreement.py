@@ -57,8 +57,7 @@ def _source(q: Question) -> Found | None:
     """A run, or what is measured now; None where neither is there, with what to do."""
     with cards.guarded("the comparison of methods"):
         known, asked = _known(q), state.get("run")
-        job = jobs.find(asked) if asked else None
-        if job is not None and job.command == "disagreement" and jobs.show(asked):
+        if jobs.show(asked, command="disagreement"):
             return None
         now = fits_now(q)
         run = asked if asked in known else ""

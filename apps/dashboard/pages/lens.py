@@ -230,8 +230,7 @@ def _tuned_there(q: Question) -> bool:
                     views.chart("tuned-chart", found.lens.figure(), height=260, alt="Held-out error by depth.")
                 exports.bar("tuned", frame, "tuned-error", q.code() + found.code + "print(lens.frame())\n")
             return True
-        job = jobs.find(state.get("run")) if state.get("run") else None
-        if job is not None and job.command == "depth" and jobs.show(job.run):
+        if jobs.show(state.get("run"), command="depth"):
             return False
         cards.empty(f"There is no tuned lens of {q.model} yet.",
                     "Fit one on 64 windows of text that are not those shown: minutes for a model of this size.")

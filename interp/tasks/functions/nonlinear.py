@@ -10,26 +10,15 @@ import torch
 from torch import Generator, Tensor
 
 from interp.tasks.functions.episodes import Drawn, Latents, check_counts
-from interp.tasks.functions.linear import gaussian_weights, inner
+from interp.tasks.functions.linear import Linear, inner
 from interp.tasks.functions.solve import posterior
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quadratic(Drawn):
+class Quadratic(Linear):
     """y = w . x^2 / sqrt(3), w ~ N(0, I). Bayes: the shortest weights on x^2 that fit."""
 
-    d: int = 5
     name = "quadratic"
-
-    def __post_init__(self) -> None:
-        check_counts(d=self.d)
-
-    @property
-    def scale(self) -> float:
-        return float(self.d)
-
-    def latents(self, batch: int, generator: Generator) -> Latents:
-        return gaussian_weights(batch, self.d, generator)
 
     def values(self, xs: Tensor, latents: Latents) -> Tensor:
         return inner(xs**2, latents["w"]) / 3**0.5
