@@ -52,15 +52,25 @@ def log_chance(
     books: Books, before: Int[Tensor, "row pos"], words: Sequence[Sequence[int]], codes: Sequence[Code] = (), *,
     every_slot: bool = False,
 ) -> Float[Tensor, " row"]:
-    """ln of the probability that one of the words comes next, with the codes active everywhere; nats."""
-    longest, length = max(map(len, words)), before.shape[1]
-    tails = torch.tensor([[*word, *[0] * (longest - len(word))] for word in words])
-    real = torch.arange(longest) < torch.tensor([[len(word)] for word in words])
-    rows = torch.cat([before.repeat_interleave(len(words), 0), tails.repeat(len(before), 1)], 1)
+    """ln of the probability that one of the words comes next, with the codes active everywhere; nats. A word that goes
+    on from another (ship, ships) is counted with it."""
+    spelt = list(dict.fromkeys(map(tuple, words)))
+    spelt = [word for word in spelt if not any(word != other == word[: len(other)] for other in spelt)]
+    # a word's last token is never read, so words that begin alike share a row
+    stems = {word[:-1] for word in spelt}
+    tails = sorted(stem for stem in stems if not any(stem != other and other[: len(stem)] == stem for other in stems))
+    row = [next(i for i, tail in enumerate(tails) if tail[: len(word) - 1] == word[:-1]) for word in spelt]
+    read, last = _padded(tails, max(map(len, tails))), before.shape[1] - 1
+    rows = torch.cat([before.repeat_interleave(len(tails), 0), read.repeat(len(before), 1)], 1)
     with books.model.edit(activated(books, codes, every_slot=every_slot) if codes else books):
-        said = books.model(rows)[:, length - 1 : -1].float().log_softmax(-1)
-    token = said.gather(-1, rows[:, length:, None])[..., 0].view(len(before), len(words), longest)
-    return (token * real).sum(-1).logsumexp(-1)
+        said = books.model(rows)[:, last:].float().log_softmax(-1).unflatten(0, (len(before), len(tails)))
+    tokens = _padded(spelt, read.shape[1] + 1).expand(len(before), -1, -1)
+    real = torch.arange(tokens.shape[-1]) < torch.tensor([[len(word)] for word in spelt])
+    return (said[:, row].gather(-1, tokens[..., None])[..., 0] * real).sum(-1).logsumexp(-1)
+
+
+def _padded(words: Sequence[Sequence[int]], length: int) -> Int[Tensor, "word length"]:
+    return torch.tensor([[*word, *[0] * (length - len(word))] for word in words], dtype=torch.long)
 
 
 def influence(

@@ -12,7 +12,8 @@ from interp.results.errors import BadInput, MissingSite
 
 PLACES = {
     "gpt": ["blocks.*.attn.hook_z", "blocks.0.hook_attn_out", "blocks.*.mlp.hook_post", "blocks.1.hook_resid_post"],
-    "mamba": ["blocks.*.hook_mixer_out", "blocks.0.ssm.hook_x"],
+    "mamba": ["blocks.*.hook_mixer_out", "blocks.0.ssm.hook_x", "blocks.1.ssm.hook_state"],
+    "gla": ["blocks.*.mixer.hook_state"],
     "looped": ["blocks.*.hook_mlp_out", "blocks.*.attn.hook_z"],
     "swin": ["blocks.*.hook_attn_out", "blocks.0.attn.hook_z", "stage.0.hook_out"],
 }
@@ -51,6 +52,17 @@ def test_a_site_of_heads_has_a_book_per_head_and_the_value_is_what_the_books_say
     for head in range(2):
         alone = Codebook(books.of("blocks.0.attn.hook_z").codes[head], k=2)
         assert torch.allclose(given[:, :, head], alone(value[:, :, head]), atol=1e-6)
+
+
+def test_the_states_of_a_scan_have_one_book_for_all_channels():
+    model, site = build("mamba", seed=0), "blocks.0.ssm.hook_state"
+    x = ENTRIES["mamba"].example(model)
+    states = model.read(x, [site])[site]  # [batch, pos, channel, d_state]
+    books = attach(model, site, n_codes=9, k=2, example=x)
+    assert books.codes(x)[site].shape == (*states.shape[:-1], 1, 2)
+    alone = Codebook(books.of(site).codes[0], k=2)
+    with model.edit(books):
+        assert torch.allclose(model.read(x, [site])[site], alone(states), atol=1e-6)
 
 
 def test_groups_share_the_channels_out():

@@ -96,7 +96,7 @@ def test_codes_of_a_head_take_slots_of_their_own(books, tokens):
 
 
 def test_the_chance_of_whole_words_is_that_of_their_tokens_one_by_one(books, tokens):
-    before, words, code = tokens.ids[:2, :12], [[5], [9, 3], [7, 7, 2]], Code(SITE, 1, 3)
+    before, words, code = tokens.ids[:2, :12], [[5], [9, 3], [7, 7, 2], [7, 4], [8]], Code(SITE, 1, 3)
 
     @torch.no_grad()
     def chance(edit) -> torch.Tensor:
@@ -115,6 +115,7 @@ def test_the_chance_of_whole_words_is_that_of_their_tokens_one_by_one(books, tok
     plain, active = chance(books), chance(books.activate(SITE, 3, head=1))
     assert torch.allclose(log_chance(books, before, words), plain, atol=1e-4)
     assert torch.allclose(log_chance(books, before, words, [code]), active, atol=1e-4)
+    assert torch.equal(log_chance(books, before, [*words, [9, 3, 1], [5, 5], [8]]), log_chance(books, before, words))
     found = influence(books, before, [code, Code(SITE, 0, 2)], words)
     assert float(found[0]) == pytest.approx(float((active - plain).mean()), abs=1e-4) and found.shape == (2,)
 
