@@ -1,6 +1,6 @@
 """Codebooks beyond the vanilla decoder: a ViT on digits, Mamba and a looped model on TokFSM, MiniLM on text.
 
-Small models, trained here where the garden has none (seconds to a minute each). Of each: task accuracy with and without
+Small models, trained here where the garden has none (some ten CPU minutes). Of each: task accuracy with and without
 books, live codes, purity against shuffled labels, detectors of labels and of a regular expression on held-out data.
 Run: python -m benchmarks.codebook_architectures --cells FILE (a cell that FILE holds is not measured again)
 """
@@ -27,6 +27,8 @@ from interp.tasks.digits import CLASSES, held_out, trained_on
 
 SEED = 0
 HELD = 256  # sequences
+LONG = 12_000  # characters of an address, at least
+PLACES = range(2000, LONG, 2000)  # where passages are taken from
 PATTERN = "war|wars|battle|army|navy|troops|military"
 
 
@@ -38,9 +40,9 @@ def on_machine(name: str, sizes: dict[str, int], steps: int, sites: str, n_codes
     model = fit(recipe, seed=SEED)
     base = FSM.state_accuracy(model, seed=SEED)
     x, targets = draw(HELD, Generator().manual_seed(10**6))
-    books = attach(model, sites, n_codes=n_codes, k=1, pre_norm="layer", init="kmeans", example=x[:64], seed=SEED)
-    # k-means sees tokens that are measured later, without their labels; training draws its own
-    books.train(draw, steps=steps // 2, batch=32, rate=1e-3, model_rate=1e-3, seed=SEED, replace_every=50)
+    example = draw(64, Generator().manual_seed(2 * 10**6))[0]
+    books = attach(model, sites, n_codes=n_codes, k=1, pre_norm="layer", init="kmeans", example=example, seed=SEED)
+    books.train(draw, steps=steps, batch=32, rate=1e-3, model_rate=1e-3, seed=SEED, replace_every=100)
     with model.edit(books):
         inside = FSM.state_accuracy(model, seed=SEED)
     found = TokenCodes.of(books, x, vocab=FSM.vocab)
@@ -65,14 +67,14 @@ def vit() -> dict[str, Any]:
     """garden/digits-vit: books on heads and MLPs, finetuned on the 1197 training images, measured on the other 600."""
     model = interp.load("garden/digits-vit")
     (pixels, digits), (x, classes) = trained_on(), held_out()
-    books = attach(model, ["blocks.*.attn.hook_z", "blocks.*.hook_mlp_out"], n_codes=128, k=4, pre_norm="layer",
+    books = attach(model, ["blocks.*.attn.hook_z", "blocks.*.hook_mlp_out"], n_codes=256, k=8, pre_norm="layer",
                    init="kmeans", example=pixels[:400], seed=SEED)
 
     def batch(rows: int, generator: Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(len(digits), (rows,), generator=generator)
         return moved(pixels[chosen], generator), digits[chosen]
 
-    books.train(batch, steps=300, batch=64, rate=1e-3, model_rate=5e-4, seed=SEED, replace_every=50)
+    books.train(batch, steps=1500, batch=64, rate=1e-3, model_rate=5e-4, seed=SEED, replace_every=100)
     codes = books.codes(x)
     patches = next(iter(codes.values())).shape[1]
     return facts(books, codes, classes[:, None].expand(-1, patches), x, classes) | {"classes": CLASSES}
@@ -81,12 +83,13 @@ def vit() -> dict[str, Any]:
 def minilm() -> dict[str, Any]:
     """all-MiniLM-L6: books (k = 4) on the heads of one layer, trained to reconstruct; what codes say of text."""
     model = interp.load("minilm-l6")
-    texts, held = ([d for d in documents() if d.split == split and d.party] for split in ("train", "test"))
-    century = torch.tensor([(d.year - 1700) // 100 for d in held])
-    texts, held = [d.text[2000:3500] for d in texts[::4]], [d.text[2000:3500] for d in held]
+    texts, held = ([d for d in documents() if d.split == split and len(d.text) > LONG
+                    and d.party] for split in ("train", "test"))
+    century = torch.tensor([(d.year - 1700) // 100 for d in held for _ in PLACES])
+    texts, held = ([d.text[i : i + 600] for d in part for i in PLACES] for part in (texts[::2], held))
     books = attach(model, "blocks.3.attn.hook_z", n_codes=256, k=4, init="kmeans", seed=SEED,
                    example=_encoded(model, texts[:16]))
-    books.train((_encoded(model, texts), None), steps=80, batch=8, objective=None, seed=SEED, replace_every=20)
+    books.train((_encoded(model, texts), None), steps=200, batch=8, objective=None, seed=SEED, replace_every=25)
     found = TokenCodes.of(books, held)
     labels = century[found.tokens.text][:, None].expand_as(found.tokens.ids).where(found.tokens.real, -200)
     site = books.sites[0]
@@ -106,8 +109,8 @@ def _encoded(model: Any, texts: list[str]) -> dict[str, Tensor]:
 
 CELLS = {
     "digits-vit": vit,
-    "looped": lambda: on_machine("looped", {"d_model": 64}, 800, "blocks.*.hook_mlp_out", 200),
-    "mamba": lambda: on_machine("mamba", {"d_model": 32, "n_layers": 2}, 500, "blocks.*.hook_mixer_out", 200),
+    "looped": lambda: on_machine("looped", {"d_model": 64}, 2000, "blocks.*.hook_mlp_out", 500),
+    "mamba": lambda: on_machine("mamba", {"d_model": 32, "n_layers": 2}, 2000, "blocks.*.hook_mixer_out", 500),
     "minilm-l6": minilm,
 }
 

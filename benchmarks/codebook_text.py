@@ -1,13 +1,14 @@
-"""Codebooks on real text: k = 8 codes of 1,024 on every head of garden/text-small, and on one layer of SmolLM2-135M.
+"""Codebooks on real text: k = 8 codes of 1,024 on every head of garden/text-small and of SmolLM2-135M.
 
-Loss against the model without books; 100 random live codes read blind, best and worst ten; topics steered, against
-activation addition at equal perplexity (text-small). Trained here on the training split of the corpus, measured on the
-test split; seed 0. Some 25 CPU minutes.
+SmolLM2 twice, one layer and all thirty; its own weights stay as they are. Loss against the model without books, and
+those heads at their means; 100 random live codes read blind, best and worst ten; topics steered, against a vector added
+at equal perplexity. Trained on the training split of the corpus, measured on the test split; seed 0. Some 25
+CPU minutes for text-small, 80 for SmolLM2.
 
 Steering: in every head the codes that raise the chance of the topic's words most, spelled out, on contexts from
-addresses of the training split; judged on other texts: four beginnings, ten texts of 100 tokens each. The goal that was
-set: from below 10 % of texts that name the topic to above 50 %. Pilots: codes chosen by the words' first tokens steered
-nothing; chosen by whole words, for the sea alone, they did (seeds 1 and 20).
+addresses of the training split; judged on other texts: four beginnings, ten texts each. The goal that was set: from
+below 10 % of texts that name the topic to above 50 %. Pilots (text-small, seeds 1 and 20): codes chosen by the words'
+first tokens steered nothing; chosen by whole words, for the sea alone, they did.
 Run: python -m benchmarks.codebook_text --folder DIR [--only NAME] (what DIR holds is not made again)
 """
 
@@ -16,13 +17,13 @@ import dataclasses
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 import interp
-from benchmarks.cells import measured
+from benchmarks.cells import measured, read
 from benchmarks.record import conditions, write
 from interp.codebook import TokenCodes, attach, load, measure
 from interp.codebook.blind_reading import blind
@@ -43,10 +44,37 @@ TOPICS = {
            "whaling|water|waves",
 }
 PROMPTS = ("The", "We have", "It is", "In the last year")
-SAMPLES, NEW, TRIED, CONTEXTS = 10, 100, 6, (12, 40)
-PER_HEAD, SCALES = (1, 2, 3, 4), (2.0, 4.0, 8.0)
-ADDED_AT = "blocks.1.hook_resid_post"
+SAMPLES, TRIED, PER_HEAD, SCALES = 10, 6, (1, 2, 3, 4), (2.0, 4.0, 8.0)
 HELD = [d.text[i : i + 1500] for d in documents() if d.split == "test" for i in (0, 6000, 12000)]
+
+
+class Setting(NamedTuple):
+    """Where books stand, how they are trained, on how much they are measured; how topics are steered, if they are."""
+
+    model: str
+    sites: str
+    examples: int  # windows that k-means starts from
+    training: dict[str, Any]
+    held: int  # windows that the loss is measured on
+    texts: int  # texts that codes are read on
+    topics: tuple[str, ...] = ()
+    contexts: tuple[int, int] = (12, 40)  # how many, and tokens of each
+    new: int = 100  # tokens of a steered text
+    added_at: str = ""
+
+
+SETTINGS = {
+    "text-small": Setting(
+        "garden/text-small", "blocks.*.attn.hook_z", 128,
+        {"steps": 500, "batch": 16, "rate": 1e-3, "model_rate": 3e-4, "replace_every": 50}, held=64, texts=len(HELD),
+        topics=("war", "money", "sea"), added_at="blocks.1.hook_resid_post"),
+    "smollm2-135m": Setting(
+        "smollm2-135m", "blocks.22.attn.hook_z", 32, {"steps": 80, "batch": 4, "rate": 1e-3, "replace_every": 25},
+        held=12, texts=33),
+    "smollm2-135m-all": Setting(
+        "smollm2-135m", "blocks.*.attn.hook_z", 64, {"steps": 120, "batch": 4, "rate": 1e-3, "replace_every": 30},
+        held=24, texts=33, topics=("sea", "war"), contexts=(8, 24), new=40, added_at="blocks.12.hook_resid_post"),
+}
 
 
 def windows(model: HookedModel, split: str, length: int):
@@ -60,24 +88,26 @@ def windows(model: HookedModel, split: str, length: int):
     return draw
 
 
-def trained(folder: Path, name: str, sites: str, examples: int, **settings: Any) -> Books:
-    """Books on a model, made or read."""
-    model, place = interp.load(name), folder / name.replace("/", "-")
+def trained(folder: Path, name: str) -> Books:
+    """The books of a setting, made or read."""
+    setting = SETTINGS[name]
+    model, place = interp.load(setting.model), folder / name
     if (place / FACTS).exists():
         return load(place, model)
     draw = windows(model, "train", LENGTH)
-    example = draw(examples, Generator().manual_seed(10**6))[0]
-    books = attach(model, sites, n_codes=N_CODES, k=K, init="kmeans", example=example, seed=SEED)
-    books.train(draw, seed=SEED, folder=place / "checkpoint", **settings)
+    example = draw(setting.examples, Generator().manual_seed(10**6))[0]
+    books = attach(model, setting.sites, n_codes=N_CODES, k=K, init="kmeans", example=example, seed=SEED)
+    books.train(draw, seed=SEED, folder=place / "checkpoint", **setting.training)
     books.save(place)
     return books
 
 
-def report(books: Books, folder: Path, texts: list[str], rows: int) -> dict[str, Any]:
+def report(folder: Path, name: str) -> dict[str, Any]:
     """Loss and use on held-out text, and what a blind reader makes of 100 random live codes."""
-    x, targets = windows(books.model, "validation", LENGTH)(rows, Generator().manual_seed(7))
+    books, setting = trained(folder, name), SETTINGS[name]
+    x, targets = windows(books.model, "validation", LENGTH)(setting.held, Generator().manual_seed(7))
     use = measure(books, x, targets, rows=8)
-    found = build_index(books, texts, folder / f"index-{books.model.name}", rows=8)
+    found = build_index(books, HELD[: setting.texts], folder / f"index-{name}", rows=8)
     read = blind(found, n=100, seed=SEED)
     ends = [read.table.head(10), read.table.tail(10)]
     return {
@@ -85,15 +115,15 @@ def report(books: Books, folder: Path, texts: list[str], rows: int) -> dict[str,
         "blind": read.mean.to_dict(), "blind, random contexts": read.chance.to_dict(), "live": read.live,
         "eligible": read.eligible, "auc of 0.8 or more": float((read.table["auc"] >= 0.8).mean()),
         "best ten": ends[0].to_dict("records"), "worst ten": ends[1].to_dict("records"),
-        "search": {name: found.search(pattern, by="f1", n=3).frame().to_dict("records")
-                   for name, pattern in TOPICS.items() if name != "sea"},  # Moby Dick is in the training split
+        "search": {topic: found.search(pattern, by="f1", n=3).frame().to_dict("records")
+                   for topic, pattern in TOPICS.items() if topic != "sea"},  # Moby Dick is in the training split
     }
 
 
-def chosen(books: Books, found: TokenCodes, pattern: str) -> tuple[list[Code], Tensor]:
+def chosen(books: Books, found: TokenCodes, pattern: str, where: tuple[int, int]) -> tuple[list[Code], Tensor]:
     """The codes of every head that mark the topic in training text, and by how much each raises its words."""
     neutral = [d.text for d in documents() if d.split == "train" and d.party]
-    before = contexts(books.model.tokenizer, neutral, *CONTEXTS, seed=SEED)
+    before = contexts(books.model.tokenizer, neutral, *where, seed=SEED)
     codes = []
     for site in books.sites:
         groups = books.of(site).groups
@@ -103,19 +133,20 @@ def chosen(books: Books, found: TokenCodes, pattern: str) -> tuple[list[Code], T
     return codes, influence(books, before, codes, spelled(books.model.tokenizer, pattern.split("|")))
 
 
-def steering(books: Books, topic: str, pattern: str) -> dict[str, Any]:
+def steering(folder: Path, name: str, topic: str) -> dict[str, Any]:
     """One topic: more and more codes in every head, and a vector added more and more strongly."""
+    books, setting, pattern = trained(folder, name), SETTINGS[name], TOPICS[topic]
     train = [d for d in documents() if d.split == "train"]
     texts = [d.text[i : i + 1500] for d in train[-40:] for i in range(0, 9000, 4500)]
     texts += [d.text[i : i + 1500] for d in train if not d.party for i in range(20_000, 340_000, 8000)]  # the novel
     with books.untrained() as clean:
         found = TokenCodes.of(books, texts)
-        vector = addition(clean, found.tokens, pattern, ADDED_AT)
-    codes, gains = chosen(books, found, pattern)
+        vector = addition(clean, found.tokens, pattern, setting.added_at)
+    codes, gains = chosen(books, found, pattern, setting.contexts)
     ways = {"model": None, "books": books}
     ways |= {f"codes in {n} slots of every head": activated(books, strongest(codes, gains, n)) for n in PER_HEAD}
     added = {f"addition x {scale:g}": dataclasses.replace(vector, scale=scale) for scale in SCALES}
-    done = steer(books, PROMPTS, ways | added, pattern, samples=SAMPLES, length=NEW, seed=SEED, clean=[*added])
+    done = steer(books, PROMPTS, ways | added, pattern, samples=SAMPLES, length=setting.new, seed=SEED, clean=[*added])
     table = done.frame()
     curve = ["model", *added]
     table["addition there"] = [done.rate_at(p, curve) for p in table["perplexity"]]
@@ -126,15 +157,9 @@ def steering(books: Books, topic: str, pattern: str) -> dict[str, Any]:
 
 
 def cell(folder: Path, model: str, what: str) -> dict[str, Any]:
-    """The report on a model, or one topic."""
+    """The report on a setting, or one topic."""
     began = time.process_time()
-    if model == "text-small":
-        books = trained(folder, "garden/text-small", "blocks.*.attn.hook_z", 128, steps=500, batch=16, rate=1e-3,
-                        model_rate=3e-4, replace_every=50)
-        found = report(books, folder, HELD, 64) if what == "report" else steering(books, what, TOPICS[what])
-    else:
-        books = trained(folder, model, "blocks.22.attn.hook_z", 32, steps=80, batch=4, rate=1e-3, replace_every=25)
-        found = report(books, folder, HELD[:33], 12)
+    found = report(folder, model) if what == "report" else steering(folder, model, what)
     print(model, what, flush=True)
     return {"seed": SEED} | found | {"cpu_seconds": round(time.process_time() - began, 1)}
 
@@ -143,14 +168,15 @@ def main() -> None:
     """What is not there yet, cell by cell."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path, required=True, help="where books, indices and finished cells are kept")
-    parser.add_argument("--only", choices=("text-small", "smollm2-135m"), help="one of the models")
+    parser.add_argument("--only", choices=[*SETTINGS], help="one of the settings")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    keys = [{"model": "text-small", "what": what} for what in ("report", *TOPICS)]
-    keys += [{"model": "smollm2-135m", "what": "report"}]
-    keys = [key for key in keys if given.only in (None, key["model"])]
-    before = conditions()
-    write("codebook_text", before, list(measured(given.folder / "cells.jsonl", keys, partial(cell, given.folder))))
+    keys = [{"model": name, "what": what} for name, one in SETTINGS.items() for what in ("report", *one.topics)]
+    before, cells = conditions(), given.folder / "cells.jsonl"
+    for _ in measured(cells, [key for key in keys if given.only in (None, key["model"])], partial(cell, given.folder)):
+        pass
+    done = {tuple(found["key"].values()): found for found in read(cells)}
+    write("codebook_text", before, [done[tuple(key.values())] for key in keys if tuple(key.values()) in done])
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def main() -> None:
     before = conditions()
     cells = list(measured(given.folder / "cells.jsonl", [{"steps": steps} for steps in (0, *STEPS)],
                           partial(cell, given.folder)))
-    print(write("tokfsm_paper", before, [], cells=cells))
+    print(write("tokfsm_paper", before, cells))
     for one in cells:
         print(one["key"], one["state accuracy"]["value"])
 

@@ -9,10 +9,12 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from interp.codebook.books import Books, Watched
+from interp.hooks import Ablate
+from interp.hooks.baselines import Mean
 from interp.hooks.baselines import rows as rows_of
 from interp.hooks.model import Inputs
 from interp.results.errors import BadInput
-from interp.results.estimate import Estimate, bootstrap_ratio
+from interp.results.estimate import Estimate, bootstrap_mean, bootstrap_ratio
 from interp.results.progress import progress
 from interp.tasks.sequences.dataset import IGNORE
 
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Measured:
     """`scores`: "loss" and "accuracy" with books, "loss without books" and "accuracy without books" of the model before
-    it was attached to, trained or not; nats, and shares, per target. Empty where there were no targets.
+    it was attached to, trained or not; "loss at means" and "accuracy at means" of that model with all the sites at
+    their mean over the inputs, which is what no books at all would need to say there; nats, and shares, per target.
+    "loss recovered" is (at means - with books) / (at means - without books): 1 where books cost nothing, 0 where they
+    say no more than the mean. It is left out where means cost nothing that can be told from none, since such sites
+    cannot tell good books from bad ones by the loss. Empty where there were no targets.
 
     `table` has a row per site: `unexplained` is the squared distance of codes from what they should match, as a share
     of its squared length; `cosine` the mean cosine between the two; `live` the codes that were active on any token,
@@ -68,26 +74,40 @@ def measure(books: Books, x: Inputs, targets: Tensor | None = None, *, rows: int
     if targets is not None and len(targets) != n:
         raise BadInput(f"{n} inputs and targets for {len(targets)} were given; one row of targets per input is needed")
     use = {name: _Use(books.of(name)) for name in books.sites}
-    inside, clean = [], []
     starts = range(0, n, rows)
+    inside: list[np.ndarray] = []
     for start in progress(starts, "measuring codebooks"):
         part = rows_of(x, slice(start, start + rows))
         with books.model.edit(Watched(books, lambda site, book, snap, real: use[site.name].add(snap, real))):
             output = books.model(part)
         if targets is not None:
             inside.append(_per_row(output, targets[start : start + rows]))
-    with books.untrained() as model:
-        for start in progress(starts if targets is not None else (), "measuring without codebooks"):
-            output = model(rows_of(x, slice(start, start + rows)))
-            clean.append(_per_row(output, targets[start : start + rows]))
-    scores = {}
-    for ending, found in (("", inside), (" without books", clean)):
-        if found:
-            count, loss, right = np.concatenate(found, 1)
-            scores[f"loss{ending}"] = bootstrap_ratio(loss, count)
-            scores[f"accuracy{ending}"] = bootstrap_ratio(right, count)
+    scores = {} if targets is None else _scores(books, x, targets, inside, starts)
     table = pd.DataFrame([{"site": name} | found.row() for name, found in use.items()])
     return Measured(scores, table, max(found.tokens for found in use.values()))
+
+
+def _scores(
+    books: Books, x: Inputs, targets: Tensor, inside: list[np.ndarray], starts: range
+) -> dict[str, Estimate]:
+    """Of what ran with books, of the model without them, and of that model with the sites at their means."""
+    found = {"": np.concatenate(inside, 1)}
+    with books.untrained() as model:
+        means = Ablate(books.sites, baseline=Mean(over=x, per="all"))
+        for ending, edits in ((" without books", ()), (" at means", (means,))):
+            with model.edit(*edits):
+                found[ending] = np.concatenate(
+                    [_per_row(model(rows_of(x, slice(at, at + starts.step))), targets[at : at + starts.step])
+                     for at in progress(starts, f"measuring{ending}")], 1)
+    scores = {}
+    for ending, (count, loss, right) in found.items():
+        scores[f"loss{ending}"] = bootstrap_ratio(loss, count)
+        scores[f"accuracy{ending}"] = bootstrap_ratio(right, count)
+    loss = {ending: part[1] for ending, part in found.items()}
+    lost = loss[" at means"] - loss[" without books"]
+    if bootstrap_mean(lost).low > 0:
+        scores["loss recovered"] = bootstrap_ratio(loss[" at means"] - loss[""], lost)
+    return scores
 
 
 def _per_row(output: Tensor, targets: Tensor) -> np.ndarray:

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+import interp
 from interp.codebook import attach, load, measure
 from interp.codebook.train import next_token
 from interp.garden.catalog import build
+from interp.hooks import Patch
 from interp.hooks.fingerprint import fingerprint
 from interp.results.errors import BadFile, BadInput
 from interp.results.training_state import CHECKPOINT
@@ -60,6 +62,16 @@ def test_training_the_model_too_learns_the_task_and_detach_brings_every_bit_back
     assert not torch.equal(b.model(x[0]), clean)
     assert torch.equal(b.detach()(x[0]), clean)
     assert same({k: v for k, v in state(b).items() if k[0] == "m"}, {k: v for k, v in before.items() if k[0] == "m"})
+
+
+def test_what_books_recover_of_the_loss_that_means_cost():
+    model = interp.load("garden/induction-2l")
+    x = interp.task("induction", model=model, n=64, seed=0).clean
+    x, y = x[:, :-1], x[:, 1:]
+    scores = measure(attach(model, "blocks.*.attn.hook_z", n_codes=60, k=4, init="kmeans", example=x), x, y).scores
+    inside, without, at_means = (scores[f"loss{ending}"].value for ending in ("", " without books", " at means"))
+    assert without < inside < at_means
+    assert scores["loss recovered"].value == pytest.approx((at_means - inside) / (at_means - without), rel=1e-4)
 
 
 @pytest.mark.parametrize("model_rate", [None, 1e-3])
@@ -120,6 +132,11 @@ def test_measure_is_what_the_forward_gives():
     found = measure(b, x, y, rows=7)
     for ending, run in (("", b), (" without books", b.model)):
         assert found.scores[f"loss{ending}"].value == pytest.approx(next_token(run(x), y).item(), rel=1e-5)
+    values = b.model.read(x, b.sites)
+    with b.model.edit(*[Patch(site, value.mean((0, 1)).expand_as(value)) for site, value in values.items()]):
+        means = next_token(b.model(x), y).item()
+    assert found.scores["loss at means"].value == pytest.approx(means, rel=1e-5)
+    assert "loss recovered" not in found.scores  # nothing is learnt, so the means cost nothing
     site = "blocks.0.hook_mlp_out"
     row = found.frame().set_index("site").loc[site]
     codes = b.codes(x)[site]
