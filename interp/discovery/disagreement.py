@@ -1,27 +1,32 @@
 """Where methods disagree about a node, and why: both directions, the tangent, a small change, the direct path.
 
-Five numbers per node in one unit. Their pattern names the reason: a softmax or norm that saturates, paths that cancel,
-other nodes that repair a removal, or a node that works only together with others.
+Six numbers per node in one unit. Their pattern names the reason: a softmax or norm that saturates, paths that cancel,
+other nodes that repair a removal, or a node that works only together with others. Prompts are drawn anew to see how
+often the pattern stays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Shaped
 
 from interp.discovery.nodes import nodes as all_nodes
 from interp.discovery.nodes import source
 from interp.effects import effects
 from interp.hooks import Counterfactual, HookedModel
 from interp.results import Node, plots
+from interp.results.estimate import bootstrap_mean
+from interp.results.rows import cluster_numbers, resampled_sums
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 QUARTER = 0.25
 FACTOR = 2.0  # numbers that differ by less are taken to agree
+DRAWS = 500
 FLOOR = 0.05  # of the largest effect: differences below it are not spoken of
 REASONS = {
     "agree": "the numbers agree within a factor of two",
@@ -35,14 +40,18 @@ REASONS = {
 
 @dataclass(frozen=True, eq=False)
 class Disagreement:
-    """`table`: one row a node with its effects and the reason, largest disagreement first; in `unit`, the metric's."""
+    """`table`: one row a node with its effects and the reason, largest disagreement first; in `unit`, the metric's.
+
+    `support` is the share of bootstrap resamples of the prompts (whole clusters) in which the reason is the same: below
+    0.95, other prompts may well tell otherwise. `low` and `high` are the 95 % interval of `removing`.
+    """
 
     table: pd.DataFrame
     unit: str
     forwards: float
 
     def frame(self) -> pd.DataFrame:
-        """node, removing, restoring, tangent, relp, small_change, direct, reason, why."""
+        """node, removing, low, high, restoring, tangent, relp, small_change, direct, reason, support, why."""
         return self.table
 
     def figure(self) -> "go.Figure":
@@ -75,7 +84,7 @@ class Disagreement:
 def disagreement(
     model: HookedModel, part, universe: Sequence[Node] | None = None, *, rows: int | None = None
 ) -> Disagreement:
-    """Five effects of every node on one part of a task, and the reason where they disagree.
+    """Six effects of every node on one part of a task, and the reason where they disagree.
 
     `removing` and `restoring` are exact, in the two directions. `tangent` and `relp` are linear. `small_change` is four
     times the exact effect of a quarter of the node's change: what the response is near the clean run. `direct` is what
@@ -86,7 +95,7 @@ def disagreement(
     clean = model.read(part.clean, list(dict.fromkeys(node.site for node in universe)))
     corrupt = model.read(part.corrupt, list(clean))
     near = {site: clean[site] + QUARTER * (corrupt[site] - clean[site]) for site in clean}
-    forwards, columns = 0.0, {}
+    forwards, rows_of = 0.0, {}
     asked = {
         "removing": ("ablation", part.clean, Counterfactual(part.corrupt), 1.0),
         "restoring": ("ablation", part.corrupt, Counterfactual(part.clean), -1.0),
@@ -97,34 +106,48 @@ def disagreement(
     }
     for name, (rules, x, baseline, factor) in asked.items():
         found = effects(model, x, sources, part.metric, rules, baseline=baseline, rows=rows)
-        columns[name] = factor * found.values.double().mean(1).numpy()
+        rows_of[name] = factor * found.values.double().numpy()  # [node, prompt]
         forwards += found.cost["forwards"]
-    table = pd.DataFrame({"node": [node.label for node in universe], **columns})
-    scale = float(np.abs(table[["removing", "restoring"]].to_numpy()).max())
-    table["reason"] = [reason(row, FLOOR * scale) for row in table.to_dict("records")]
+    columns = {name: values.mean(1) for name, values in rows_of.items()}
+    intervals = [bootstrap_mean(values, part.clusters) for values in rows_of["removing"]]
+    removing = {"removing": columns["removing"], "low": [i.low for i in intervals], "high": [i.high for i in intervals]}
+    table = pd.DataFrame({"node": [node.label for node in universe]} | removing | columns)
+    table["reason"] = reasons(columns)
+    table["support"] = _support(rows_of, part.clusters, table["reason"].to_numpy())
     table["why"] = table["reason"].map(REASONS)
     spread = table[["removing", "restoring", "tangent", "small_change"]]
     order = np.argsort(-(spread.max(axis=1) - spread.min(axis=1)).to_numpy(), kind="stable")
     return Disagreement(table.iloc[order].reset_index(drop=True), getattr(part.metric, "unit", ""), forwards)
 
 
-def reason(row: dict[str, float], floor: float) -> str:
-    """The first of `REASONS` that the numbers of one node show, the most telling first; "agree" where none does."""
-    off, on, tangent = (row[k] for k in ("removing", "restoring", "tangent"))
-    if _larger(on, off, floor):
-        return "repair"
-    if _larger(off, on, floor):
-        return "joint"
-    if _larger(off, tangent, floor):
-        return "saturation"
-    if _larger(tangent, off, floor):
-        return "overshoot"
-    if row["direct"] * (off - row["direct"]) < 0 and _larger(row["direct"], off, floor):
-        return "cancellation"
-    return "agree"
+def reasons(columns: Mapping[str, Float[np.ndarray, "... node"]]) -> Shaped[np.ndarray, "... node"]:
+    """The first of `REASONS` that the six numbers of each node show, the most telling first; "agree" where none does.
+
+    Differences below a twentieth of the largest exact effect of any node are not spoken of.
+    """
+    off, on, tangent, direct = (np.asarray(columns[k]) for k in ("removing", "restoring", "tangent", "direct"))
+    floor = FLOOR * np.maximum(abs(off), abs(on)).max(-1, keepdims=True)
+    shown = {
+        "repair": _larger(on, off, floor), "joint": _larger(off, on, floor),
+        "saturation": _larger(off, tangent, floor), "overshoot": _larger(tangent, off, floor),
+        "cancellation": (direct * (off - direct) < 0) & _larger(direct, off, floor),
+    }
+    return np.select(list(shown.values()), list(shown), "agree")
 
 
-def _larger(a: float, b: float, floor: float) -> bool:
-    """Whether `a` is larger in size than `b` by the factor, and by more than the floor; another sign counts as zero."""
-    b = abs(b) if a * b > 0 else 0.0
-    return abs(a) > FACTOR * b and abs(a) - b > floor
+def _support(
+    values: Mapping[str, Float[np.ndarray, "node prompt"]], clusters: Sequence[Hashable], found: np.ndarray
+) -> Float[np.ndarray, " node"]:
+    """In what share of resamples of the clusters each node shows the reason it was found to show."""
+    groups = cluster_numbers(clusters, next(iter(values.values())).shape[1])
+    member = np.eye(groups.max() + 1)[groups]
+    sums = np.concatenate([value @ member for value in values.values()] + [member.sum(0)[None]])
+    drawn = resampled_sums(sums, 0, DRAWS)
+    means = np.split(drawn[:, :-1] / drawn[:, -1:], len(values), axis=1)  # a mean [draw, node] for each number
+    return (reasons(dict(zip(values, means, strict=True))) == found).mean(0)
+
+
+def _larger(a: np.ndarray, b: np.ndarray, floor: np.ndarray) -> np.ndarray:
+    """Where `a` is larger in size than `b` by the factor, and by more than the floor; another sign counts as zero."""
+    b = np.where(a * b > 0, abs(b), 0.0)
+    return (abs(a) > FACTOR * b) & (abs(a) - b > floor)

@@ -1,9 +1,10 @@
 """The reasons why methods disagree, on a model whose OR and idle heads were written by hand, and on a trained one."""
 
+import numpy as np
 import pytest
 
 import interp
-from interp.discovery.disagreement import REASONS, disagreement, reason
+from interp.discovery.disagreement import REASONS, disagreement, reasons
 from interp.discovery.nodes import nodes
 from tests.discovery.hand import HEADS, UNIVERSE, hand_model, on_off
 
@@ -23,7 +24,29 @@ AGREE = {"removing": 1.0, "restoring": 1.1, "tangent": 0.9, "small_change": 1.0,
     ],
 )
 def test_the_pattern_of_the_numbers_names_the_reason(changed, expected):
-    assert reason(AGREE | changed, floor=0.05) == expected
+    largest = AGREE | {"removing": 1.0, "restoring": 1.0}  # a node that sets the floor to 0.05
+    both = {name: [value, largest[name]] for name, value in (AGREE | changed).items()}
+    assert list(reasons(both)) == [expected, "agree"]
+
+
+def test_support_is_how_often_other_prompts_say_the_same():
+    model = interp.load("garden/induction-2l")
+    part = interp.task("induction", model=model, n=24, seed=0).part("discover")
+    table = disagreement(model, part).frame()
+    assert ((0 <= table["support"]) & (table["support"] <= 1)).all() and (table["support"] > 0.95).any()
+    assert ((table["low"] <= table["removing"]) & (table["removing"] <= table["high"])).all()
+    # literally, for resamples of the prompts: clusters are prompts here
+    universe = nodes(model)
+    rows = [disagreement(model, part.rows([i]), universe).frame().set_index("node") for i in range(len(part))]
+    names = ["removing", "restoring", "tangent", "direct"]
+    each = {name: np.array([[row.loc[n.label, name] for n in universe] for row in rows]) for name in names}
+    generator, labels = np.random.default_rng(3), [n.label for n in universe]
+    found = table.set_index("node").loc[labels, "reason"].to_numpy()
+    same = []
+    for _ in range(400):
+        drawn = generator.integers(len(part), size=len(part))
+        same.append(reasons({name: values[drawn].mean(0) for name, values in each.items()}) == found)
+    assert np.abs(np.mean(same, 0) - table.set_index("node").loc[labels, "support"]).max() < 0.13
 
 
 def test_backups_and_conjunctions_written_by_hand_are_named():

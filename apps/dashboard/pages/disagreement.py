@@ -1,6 +1,8 @@
 """Disagreement: where methods differ about a node, and why."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,10 +148,12 @@ def _grid(q: Question, found: Found) -> None:
     names = list(table["node"])
     values = table[list(METHODS)].to_numpy(float)
     records = table.to_dict("records")
-    hover = [[f"{row['node']}, {METHODS[m]}: {row[m]:+.4g} {found.unit}\n{row['reason']}: {row['why']}"
+    hover = [[f"{row['node']}, {METHODS[m]}: {row[m]:+.4g} {found.unit}\n{row['reason']}: {row['why']}{_held(row)}"
               for m in METHODS] for row in records]
-    rows = [row["node"] if row["reason"] == "agree" else f"{row['node']} · {row['reason']}" for row in records]
-    st.caption("Nodes by methods, the largest disagreement on top, with the reason where there is one. Click one. "
+    rows = [row["node"] if row["reason"] == "agree" else f"{row['node']} · {row['reason']}{'' if _sure(row) else '?'}"
+            for row in records]
+    st.caption("Nodes by methods, the largest disagreement on top, with the reason where there is one (with ? where "
+               "fewer than 95 % of resamples of the prompts show the same). Click one. "
                + WORDS + (f" {ROWS} of {len(found.table)} are shown." if len(found.table) > ROWS else ""))
     with st.container(key="methods-grid"):
         views.grid("methods", values, rows=rows, columns=list(METHODS.values()), hover=hover, unit=found.unit,
@@ -161,11 +165,20 @@ def _grid(q: Question, found: Found) -> None:
     exports.bar("disagreement", found.table, "methods-grid", _code(q, found))
 
 
+def _sure(row: Mapping[str, Any]) -> bool:
+    """Whether other prompts would tell the same reason; runs written before this was kept do not say."""
+    return row.get("support", 1.0) >= 0.95
+
+
+def _held(row: Mapping[str, Any]) -> str:
+    return f", in {row['support']:.0%} of resamples of the prompts" if "support" in row else ""
+
+
 def _node(q: Question, found: Found) -> None:
     row = found.table.set_index("node").loc[_chosen(found)]
     name = _chosen(found)
     st.subheader(name)
-    st.markdown(f"**{cards.literal(row['reason'])}**: {cards.literal(row['why'])}.")
+    st.markdown(f"**{cards.literal(row['reason'])}**: {cards.literal(row['why'])}{_held(row)}.")
     values = [float(row[m]) for m in METHODS]
     effect = f"effect ({found.unit})" if found.unit else "effect"
     shown = pd.DataFrame({"method": list(METHODS.values()), effect: values,
