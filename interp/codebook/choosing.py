@@ -5,7 +5,6 @@ two letters, and what raises those raises no word. Codes are chosen on text of o
 from other prompts (`interp.codebook.steering.steer`), since the best of many candidates is partly luck.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,27 +92,3 @@ def strongest(codes: Sequence[Code], gains: Float[Tensor, " code"], per_book: in
             taken[codes[i][:2]] += 1
             found.append(codes[i])
     return found
-
-
-def together(
-    books: Books, before: Int[Tensor, "row pos"], codes: Sequence[Code], words: Sequence[Sequence[int]], n: int, *,
-    every_slot: bool = False,
-) -> tuple[list[Code], list[float]]:
-    """Up to `n` codes, each the one that raises `log_chance` most beside those before it, and what they reach together
-    after each, in nats; fewer where none raises it further. Codes that are strong alone may say the same thing, or
-    undo each other, which `strongest` cannot know. Some n x len(codes) runs.
-    """
-    start = float(log_chance(books, before, words).mean())
-    found: list[Code] = []
-    reached: list[float] = []
-    for _ in progress(range(n), "choosing codes"):
-        taken = Counter(code[:2] for code in found)
-        room = [code for code in codes if code not in found
-                and taken[code[:2]] < (1 if every_slot else books.of(code.site).k)]
-        tried = [float(log_chance(books, before, words, [*found, code], every_slot=every_slot).mean()) - start
-                 for code in room]
-        if not tried or max(tried) <= (reached[-1] if reached else 0.0):
-            break
-        reached.append(max(tried))
-        found.append(room[tried.index(reached[-1])])
-    return found, reached

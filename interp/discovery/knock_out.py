@@ -140,4 +140,4 @@ def _shrinkage(values: dict[str, np.ndarray], clusters: dict[str, Any], found: E
     value = float(values["test"].mean() / values["discover"].mean())
     low, high = np.quantile(drawn[1] / drawn[0], [0.025, 0.975])
     return Estimate(value, min(float(low), value), max(float(high), value), len(np.unique(clusters["test"])),
-                    "prompts", "bootstrap of two parts")
+                    found.unit, "bootstrap of two parts")

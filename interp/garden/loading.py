@@ -68,7 +68,9 @@ def load(name: str | Path, **options: Any) -> HookedModel:
 
 def _garden(name: str) -> HookedModel:
     if name not in garden_names():
-        raise ModelMissing(f"{name!r} does not grow here.{nearest(name, garden_names())} "
+        bare = name.removeprefix("garden/")
+        hint = f" {bare!r} alone is a model." if bare in _real_names() else nearest(name, garden_names())
+        raise ModelMissing(f"{name!r} does not grow here.{hint} "
                            f"There are: {', '.join(garden_groups())}")
     return rebuild(read_model_files(GARDEN / name.removeprefix("garden/")))
 

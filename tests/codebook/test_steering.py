@@ -5,7 +5,7 @@ import torch
 
 from interp.codebook import TokenCodes, attach, generate, perplexity
 from interp.codebook.blind_reading import blind
-from interp.codebook.choosing import contexts, influence, log_chance, spelled, strongest, together
+from interp.codebook.choosing import contexts, influence, log_chance, spelled, strongest
 from interp.codebook.circuits import Code
 from interp.codebook.steering import activated, addition, steer
 from interp.codebook.tokens import tokenise
@@ -118,27 +118,6 @@ def test_the_chance_of_whole_words_is_that_of_their_tokens_one_by_one(books, tok
     assert torch.equal(log_chance(books, before, [*words, [9, 3, 1], [5, 5], [8]]), log_chance(books, before, words))
     found = influence(books, before, [code, Code(SITE, 0, 2)], words)
     assert float(found[0]) == pytest.approx(float((active - plain).mean()), abs=1e-4) and found.shape == (2,)
-
-
-@pytest.mark.parametrize("every_slot", [False, True])
-def test_codes_chosen_together_are_the_best_beside_those_before(books, tokens, every_slot):
-    before, words = tokens.ids[:3, :12], [[5], [9, 3], [7]]
-    codes = [Code(SITE, head, code) for head in range(2) for code in range(4)]
-    found, reached = together(books, before, codes, words, 5, every_slot=every_slot)
-
-    def gain(chosen):
-        after = log_chance(books, before, words, chosen, every_slot=every_slot)
-        return float((after - log_chance(books, before, words)).mean())
-
-    assert found and reached == sorted(reached) and reached[0] > 0
-    for i, code in enumerate(found):
-        earlier, most = found[:i], 1 if every_slot else books.of(SITE).k
-        taken = [other.group for other in earlier]
-        room = [c for c in codes if c not in earlier and taken.count(c.group) < most]
-        assert code in room and max(gain([*earlier, c]) for c in room) == pytest.approx(reached[i], abs=1e-5)
-        assert reached[i] == pytest.approx(gain([*earlier, code]), abs=1e-5)
-    if every_slot:
-        assert len({code.group for code in found}) == len(found) <= 2
 
 
 def test_contexts_end_where_words_do_and_words_are_spelled_behind_a_space(model):

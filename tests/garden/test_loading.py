@@ -48,6 +48,13 @@ def _rewrite(folder: Path, **changes) -> None:
 # -- what comes back -------------------------------------------------------------------------------------------------
 
 
+def test_a_model_of_another_place_is_pointed_to():
+    with pytest.raises(ModelMissing, match="'smollm2-135m' alone is a model"):
+        load("garden/smollm2-135m")
+    with pytest.raises(ModelMissing, match='Did you mean "garden/induction-2l"'):
+        load("garden/induction-2")
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_a_catalog_model_comes_back(name, tmp_path):
     model = _saved(tmp_path / "m", name)
