@@ -75,8 +75,8 @@ def tokfsm_paper(cells: list[dict]) -> Iterator[str]:
     yield "## TokFSM, 100 states: the paper's machine on a smaller model, seed 0"
     yield table([{"steps with books": c["key"]["steps"], "state accuracy": c["state accuracy"]} | {
         name: c.get("scores", {}).get(name) for name in ("loss", "loss without books")} for c in cells])
-    yield ("Of each state the code that is most precise on one half of 2,048 sequences, scored on the other: means over "
-           "states.")
+    yield ("Of each state the code that is most precise on one half of 2,048 sequences, scored on the other: means "
+           "over states.")
     yield table([{"steps with books": c["key"]["steps"], "site": site, "live": use["live"]} | found
                  for c in cells if "detectors" in c
                  for use, (site, (found, *_)) in zip(c["books"], c["detectors"].items(), strict=True)],
