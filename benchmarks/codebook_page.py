@@ -86,11 +86,15 @@ def tokfsm_paper(cells: list[dict]) -> Iterator[str]:
 
 def text(tables: list[dict]) -> Iterator[str]:
     """Real text: loss, blind reading, steering."""
+    begun = {cell["key"]["model"]: cell["scores"] for cell in tables if cell["key"]["what"] == "k-means"}
     for cell in tables:
         model, what = cell["key"]["model"], cell["key"]["what"]
+        if what == "k-means":
+            continue
         if what == "report":
             yield f"## {model}: 1,024 codes a head, k = 8, seed {cell['seed']}"
-            yield table([{name: cell["scores"][name] for name in cell["scores"]}])
+            yield table([{"score": name, "trained": score, "k-means only": begun[model].get(name)}
+                         for name, score in cell["scores"].items()])
             yield table(cell["books"], ["site", "live", "dead", "effective", "unexplained", "cosine"])
             yield (f"Blind reading of 100 random codes of the {cell['eligible']:,} (of {cell['live']:,} live) that are "
                    f"active often enough: mean AUC {number(cell['blind'])}, from random contexts "

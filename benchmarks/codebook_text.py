@@ -33,6 +33,7 @@ from interp.codebook.choosing import contexts, influence, spelled, strongest
 from interp.codebook.circuits import Code
 from interp.codebook.files import FACTS
 from interp.codebook.index import build_index
+from interp.codebook.measures import Measured
 from interp.codebook.steering import activated, addition, steer
 from interp.hooks import HookedModel
 from interp.tasks.corpus import corpus, documents
@@ -103,25 +104,41 @@ def windows(model: HookedModel, split: str, length: int):
     return draw
 
 
+def begun(model: HookedModel, setting: Setting) -> Books:
+    """Books at the k-means centres of windows of the training split."""
+    example = windows(model, "train", LENGTH)(setting.examples, Generator().manual_seed(10**6))[0]
+    return attach(model, setting.sites, n_codes=N_CODES, k=K, init="kmeans", example=example, seed=SEED)
+
+
 def trained(folder: Path, name: str) -> Books:
     """The books of a setting, made or read."""
     setting = SETTINGS[name]
     model, place = interp.load(setting.model), folder / name
     if (place / FACTS).exists():
         return load(place, model)
-    draw = windows(model, "train", LENGTH)
-    example = draw(setting.examples, Generator().manual_seed(10**6))[0]
-    books = attach(model, setting.sites, n_codes=N_CODES, k=K, init="kmeans", example=example, seed=SEED)
-    books.train(draw, seed=SEED, folder=place / "checkpoint", **setting.training)
+    books = begun(model, setting)
+    books.train(windows(model, "train", LENGTH), seed=SEED, folder=place / "checkpoint", **setting.training)
     books.save(place)
     return books
+
+
+def cost(books: Books, setting: Setting) -> Measured:
+    """Loss and use on held-out windows."""
+    x, targets = windows(books.model, "validation", LENGTH)(setting.held, Generator().manual_seed(7))
+    return measure(books, x, targets, rows=8)
+
+
+def untrained(name: str) -> dict[str, Any]:
+    """What books cost that are k-means and nothing more."""
+    setting = SETTINGS[name]
+    use = cost(begun(interp.load(setting.model), setting), setting)
+    return {"scores": {k: v.to_dict() for k, v in use.scores.items()}}
 
 
 def report(folder: Path, name: str) -> dict[str, Any]:
     """Loss and use on held-out text, and what a blind reader makes of 100 random live codes."""
     books, setting = trained(folder, name), SETTINGS[name]
-    x, targets = windows(books.model, "validation", LENGTH)(setting.held, Generator().manual_seed(7))
-    use = measure(books, x, targets, rows=8)
+    use = cost(books, setting)
     found = build_index(books, HELD[: setting.texts], folder / f"index-{name}", rows=8)
     read = blind(found, n=100, seed=SEED)
     ends = [read.table.head(10), read.table.tail(10)]
@@ -176,7 +193,10 @@ def steering(folder: Path, name: str, topic: str) -> dict[str, Any]:
 def cell(folder: Path, model: str, what: str) -> dict[str, Any]:
     """The report on a setting, or one topic."""
     began = time.process_time()
-    found = report(folder, model) if what == "report" else steering(folder, model, what)
+    if what == "k-means":
+        found = untrained(model)
+    else:
+        found = report(folder, model) if what == "report" else steering(folder, model, what)
     print(model, what, flush=True)
     return {"seed": SEED} | found | {"cpu_seconds": round(time.process_time() - began, 1)}
 
@@ -189,7 +209,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     keys = [{"model": name, "what": what} for name, one in SETTINGS.items()
-            for what in ("report", *(one.steering.topics if one.steering else ()))]
+            for what in ("k-means", "report", *(one.steering.topics if one.steering else ()))]
     before, cells = conditions(), given.folder / "cells.jsonl"
     for _ in measured(cells, [key for key in keys if given.only in (None, key["model"])], partial(cell, given.folder)):
         pass
