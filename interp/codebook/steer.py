@@ -10,24 +10,34 @@ from interp.hooks.interventions import Intervention
 from interp.results.errors import BadInput
 from interp.results.progress import progress
 
+_ROWS = 8  # texts whose logits are held at once
+
 
 @torch.no_grad()
 def generate(
     model: HookedModel, ids: Int[Tensor, "batch pos"], n_new: int, *interventions: Intervention,
-    temperature: float = 1.0, seed: int = 0,
+    temperature: float = 1.0, seed: int = 0, past: bool = False,
 ) -> Int[Tensor, "batch longer"]:
     """Prompts with `n_new` tokens drawn after them; the interventions hold at every step, on the whole of the text.
 
     Temperature 0 takes the likeliest token. The same seed draws with the same random numbers, steered or not. Text
-    longer than the context loses its beginning, for the model only.
-    Raises BadInput for a model that is not causal.
+    longer than the context loses its beginning, for the model only. With `past`, keys and values of the text so far are
+    kept and only new tokens are run, which is the same for interventions that do at a token what they do at any other.
+    Raises BadInput for a model that is not causal; with `past`, for one that keeps none, for interventions that name
+    positions, and for text that does not fit the context.
     """
     if not model.map.causal or model.map.d_vocab is None:
         raise BadInput(f"{model.name} does not predict the next token, so it cannot continue a text")
-    generator = Generator().manual_seed(seed)
+    if past:
+        _check_past(model, ids.shape[1] + n_new, interventions)
+    generator, kept = Generator().manual_seed(seed), None
     with model.edit(*interventions):
-        for _ in progress(range(n_new), "generating"):
-            logits = model(ids[:, -model.map.n_ctx :] if model.map.n_ctx else ids)[:, -1].float().cpu()
+        for step in progress(range(n_new), "generating"):
+            if past:
+                output, kept = model.step(ids if step == 0 else ids[:, -1:], kept)
+            else:
+                output = model(ids[:, -model.map.n_ctx :] if model.map.n_ctx else ids)
+            logits = output[:, -1].float().cpu()
             if temperature == 0:
                 new = logits.argmax(-1, keepdim=True)
             else:
@@ -38,6 +48,16 @@ def generate(
     return ids
 
 
+def _check_past(model: HookedModel, length: int, interventions: tuple[Intervention, ...]) -> None:
+    parts = [part for one in interventions for part in getattr(one, "changes", [one])]
+    if any(getattr(part, "pos", None) is not None for part in parts):
+        raise BadInput("an intervention names positions, which a run of the newest token alone does not have: leave "
+                       "past out")
+    if model.map.n_ctx is not None and length > model.map.n_ctx:
+        raise BadInput(f"texts of {length} tokens do not fit the context of {model.name}, {model.map.n_ctx}: leave "
+                       "past out, and their beginnings are dropped")
+
+
 @torch.no_grad()
 def perplexity(model: HookedModel, ids: Int[Tensor, "batch pos"], start: int) -> Float[Tensor, " batch"]:
     """Perplexity of each row's tokens from position `start` on, given those before: how fluent they are.
@@ -46,6 +66,8 @@ def perplexity(model: HookedModel, ids: Int[Tensor, "batch pos"], start: int) ->
     """
     if not 1 <= start < ids.shape[1]:
         raise BadInput(f"texts of {ids.shape[1]} tokens have no continuation from token {start}")
-    logits = model(ids)[:, start - 1 : -1]
-    loss = cross_entropy(logits.movedim(-1, 1).float(), ids[:, start:], reduction="none")
-    return loss.mean(1).exp()
+    losses = []
+    for part in ids.split(_ROWS):
+        logits = model(part)[:, start - 1 : -1]
+        losses.append(cross_entropy(logits.movedim(-1, 1).float(), part[:, start:], reduction="none").mean(1))
+    return torch.cat(losses).exp()

@@ -73,13 +73,14 @@ class Steered:
 
 def steer(
     books: Books, prompts: Sequence[str], ways: Mapping[str, Intervention | None], topic: str, *, samples: int = 10,
-    length: int = 40, seed: int = 0, clean: Sequence[str] = (),
+    length: int = 40, seed: int = 0, clean: Sequence[str] = (), past: bool = False,
 ) -> Steered:
     """Continue prompts in several ways with the same random numbers, and count the texts that `topic` matches (whole
     words, the prompt not counted).
 
     A way is an intervention (None: nothing, not even books); those named in `clean` run in the model as it was before
-    it was trained with books. Perplexity is always that model's. Raises BadInput for a pattern that is none.
+    it was trained with books. Perplexity is always that model's. `past` is that of `generate`. Raises BadInput for a
+    pattern that is none.
     """
     import pandas as pd
 
@@ -94,9 +95,9 @@ def steer(
             given = () if intervention is None else (intervention,)
             if way in clean or intervention is None:
                 with books.untrained() as model:
-                    made = generate(model, ids, length, *given, seed=seed + number)
+                    made = generate(model, ids, length, *given, seed=seed + number, past=past)
             else:
-                made = generate(books.model, ids, length, *given, seed=seed + number)
+                made = generate(books.model, ids, length, *given, seed=seed + number, past=past)
             with books.untrained() as model:
                 fluency = perplexity(model, made, ids.shape[1])
             for sample, new in enumerate(made[:, ids.shape[1] :].tolist()):

@@ -161,6 +161,25 @@ class HookedModel:
             self.lengths_now = self.lengths(x)
         return self.main_output(self.module(*args, **kwargs))
 
+    def step(self, ids: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        """Main output at `ids` [batch, pos], which follow the tokens that `past` holds (None: none), and the new past.
+
+        Only these tokens are computed, so sites have no other positions: interventions that name positions, or values
+        for positions of the whole text, do not fit. Raises BadInput for a model that keeps no keys and values.
+        """
+        if not self.keeps_past:
+            raise BadInput(f"{self.name} keeps no keys and values of earlier tokens: run it on all tokens")
+        self._check_ids(ids)
+        if self._hooked:
+            self.lengths_now = self.lengths(ids)
+        raw = self.module(input_ids=ids, past_key_values=past, use_cache=True)
+        return self.main_output(raw), raw.past_key_values
+
+    @property
+    def keeps_past(self) -> bool:
+        """Whether `step` goes on from keys and values: causal models of `transformers` with a cache of them."""
+        return self.map.causal and {"input_ids", "past_key_values", "use_cache"} <= self._arguments
+
     def main_output(self, raw: Any) -> Tensor:
         """Logits where the module returns them, else features."""
         return self.map.sites["output"][1].view.read(raw, None)
