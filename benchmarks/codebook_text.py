@@ -181,7 +181,7 @@ def steering(folder: Path, name: str, topic: str) -> dict[str, Any]:
     ways = {"model": None, "books": books}
     ways |= {f"a code in each of the {n} best heads": activated(books, strongest(codes, gains)[:n]) for n in how.best}
     ways |= {f"codes in {n} slots of every head": activated(books, strongest(codes, gains, n)) for n in how.slots}
-    ways |= {f"a code in all slots of the {n} best heads": activated(books, strongest(codes, gains)[:n], every_slot=True)
+    ways |= {f"all slots of the {n} best heads": activated(books, strongest(codes, gains)[:n], every_slot=True)
              for n in how.full}
     added = {f"addition x {scale:g}": dataclasses.replace(vector, scale=scale) for scale in SCALES}
     done = steer(books, PROMPTS, ways | added, pattern, samples=how.samples, length=how.new, seed=SEED, clean=[*added],

@@ -31,7 +31,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "smollm2-135m": {"tuned": 64, "skips": ("current", "future")},
     "minilm-l6": {"skips": ("current", "past")},
     "rxnmapper": {"skips": ("current",), "task": "atom-mapping", "n": 24},
-    "dinov2-small": {"skips": ("current",)},
+    "dinov2-s": {"skips": ("current",)},
     "garden/text-small": {"tuned": 200, "skips": ("current",)},
 }
 HARDER = {"1 hop": partial(hops, hops=1), "2 hops": partial(hops, hops=2), "3 hops": partial(hops, hops=3),
