@@ -73,14 +73,14 @@ def _range(row: dict, name: str) -> str:
 def tokfsm_paper(cells: list[dict]) -> Iterator[str]:
     """TokFSM at the paper's size: after how many steps, what."""
     yield "## TokFSM, 100 states: the paper's machine on a smaller model, seed 0"
-    yield table([{"steps with books": c["key"]["steps"], "state accuracy": c["state accuracy"]} | {
+    yield table([{"books": c["key"]["books"], "steps": c["key"]["steps"], "state accuracy": c["state accuracy"]} | {
         name: c.get("scores", {}).get(name) for name in ("loss", "loss without books")} for c in cells])
     yield ("Of each state the code that is most precise on one half of 2,048 sequences, scored on the other: means "
            "over states.")
-    yield table([{"steps with books": c["key"]["steps"], "site": site, "live": use["live"]} | found
+    yield table([{"books": c["key"]["books"], "steps": c["key"]["steps"], "site": site, "live": use["live"]} | found
                  for c in cells if "detectors" in c
                  for use, (site, (found, *_)) in zip(c["books"], c["detectors"].items(), strict=True)],
-                ["steps with books", "site", "live", "selected_precision", "precision", "recall", "f1",
+                ["books", "steps", "site", "live", "selected_precision", "precision", "recall", "f1",
                  "union_precision", "union_recall"])
 
 
@@ -123,7 +123,8 @@ def architectures(tables: list[dict]) -> Iterator[str]:
                 "model": cell["key"]["model"], "site": site, "live": found["live"], "purity": found["purity"],
                 "shuffled": found["shuffled"], "detector precision": best.get("precision"),
                 "recall": best.get("recall"), "with books": cell.get("with books", scores.get("accuracy")),
-                "without": cell.get("state accuracy", scores.get("accuracy without books"))})
+                "without": cell.get("state accuracy", scores.get("accuracy without books")),
+                "loss recovered": scores.get("loss recovered")})
     yield table(rows)
     for cell in tables:
         for name, found in cell.items():

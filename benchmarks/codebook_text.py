@@ -44,6 +44,7 @@ TOPICS = {
     "money": "gold|silver|bank|banks|currency|money|treasury",
     "sea": "sea|seas|ship|ships|whale|whales|boat|boats|captain|deck|sail|sails|mast|crew|harpoon|ocean|voyage|Ahab|"
            "whaling|water|waves",
+    "whaling": "whale|whales|whaling|harpoon|harpoons|Ahab|ship|ships|boat|boats|captain|deck|mast|sail|sails|crew",
 }
 PROMPTS = ("The", "We have", "It is", "In the last year")
 SCALES = (2.0, 4.0, 8.0)
@@ -82,8 +83,8 @@ SETTINGS = {
     "text-small": Setting(
         "garden/text-small", "blocks.*.attn.hook_z", 128,
         {"steps": 500, "batch": 16, "rate": 1e-3, "model_rate": 3e-4, "replace_every": 50}, held=64, texts=len(HELD),
-        steering=Steering(("sea", "war", "money"), every=1, tried=6, contexts=(12, 40), best=(4, 8), slots=(1, 2, 3, 4),
-                          full=(), added_at="blocks.1.hook_resid_post", samples=25, new=120)),
+        steering=Steering(("sea", "whaling", "war", "money"), every=1, tried=6, contexts=(12, 40), best=(4, 8),
+                          slots=(1, 2, 3, 4), full=(), added_at="blocks.1.hook_resid_post", samples=25, new=120)),
     "smollm2-135m": Setting(
         "smollm2-135m", "blocks.22.attn.hook_z", 32, {"steps": 80, "batch": 4, "rate": 1e-3, "replace_every": 25},
         held=12, texts=33),
@@ -150,7 +151,7 @@ def report(folder: Path, name: str) -> dict[str, Any]:
         "eligible": read.eligible, "auc of 0.8 or more": float((read.table["auc"] >= 0.8).mean()),
         "best ten": ends[0].to_dict("records"), "worst ten": ends[1].to_dict("records"),
         "search": {topic: found.search(pattern, by="f1", n=3).frame().to_dict("records")
-                   for topic, pattern in TOPICS.items() if topic != "sea"},  # Moby Dick is in the training split
+                   for topic, pattern in TOPICS.items() if topic in ("war", "money")},  # the novel is in training text
     }
 
 

@@ -51,35 +51,36 @@ def base(folder: Path) -> interp.HookedModel:
     return interp.load(str(folder / "base"))
 
 
+def begun(model: interp.HookedModel) -> Books:
+    """Books at k-means centres, nothing trained."""
+    example = draw(256, Generator().manual_seed(2 * 10**6))[0]
+    return attach(model, list(SITES), n_codes=2000, k=1, pre_norm="layer", init="kmeans", example=example, seed=SEED)
+
+
 def books_at(folder: Path, steps: int) -> Books:
     """Books after so many steps, made from the ones before or read."""
     model, place = base(folder), folder / f"books-{steps}"
     if (place / FACTS).exists():
         return load(place, model)
     earlier = [other for other in STEPS if other < steps]
-    if earlier:
-        books, done = books_at(folder, earlier[-1]), earlier[-1]
-    else:
-        example = draw(256, Generator().manual_seed(2 * 10**6))[0]
-        books, done = attach(model, list(SITES), n_codes=2000, k=1, pre_norm="layer", init="kmeans", example=example,
-                             seed=SEED), 0
+    books, done = (books_at(folder, earlier[-1]), earlier[-1]) if earlier else (begun(model), 0)
     books.train(draw, steps=steps - done, batch=ROWS, seed=SEED + 1 + done, folder=folder / f"checkpoint-{steps}",
                 **BOOKS)
     books.save(place)
     return books
 
 
-def cell(folder: Path, steps: int) -> Cell:
-    """What the model reaches after so many steps with books; 0 is without."""
-    if steps == 0:
+def cell(folder: Path, books: str, steps: int) -> Cell:
+    """What the model reaches without books, with those that are k-means, or after so many steps with books."""
+    if books == "none":
         return {"state accuracy": FSM.state_accuracy(base(folder), length=LENGTH, seed=SEED).to_dict()}
-    books = books_at(folder, steps)
+    there = books_at(folder, steps) if steps else begun(base(folder))
     x, targets = draw(HELD_OUT, Generator().manual_seed(10**6))
-    with books.model.edit(books):
-        inside = FSM.state_accuracy(books.model, length=LENGTH, seed=SEED)
-    use, half = measure(books, x, targets), torch.arange(HELD_OUT) % 2 == 0
+    with there.model.edit(there):
+        inside = FSM.state_accuracy(there.model, length=LENGTH, seed=SEED)
+    use, half = measure(there, x, targets), torch.arange(HELD_OUT) % 2 == 0
     found: dict[str, Any] = {}
-    for site, codes in books.codes(x).items():
+    for site, codes in there.codes(x).items():
         found[site] = detectors({site: codes}, FSM.labels(x), 2000, select=half).means().to_dict("records")
     return {"state accuracy": inside.to_dict(), "scores": {k: v.to_dict() for k, v in use.scores.items()},
             "books": use.frame().to_dict("records"), "detectors": found}
@@ -93,8 +94,9 @@ def main() -> None:
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
     before = conditions()
-    cells = list(measured(given.folder / "cells.jsonl", [{"steps": steps} for steps in (0, *STEPS)],
-                          partial(cell, given.folder)))
+    keys = [{"books": "none", "steps": 0}, {"books": "k-means", "steps": 0},
+            *({"books": "trained", "steps": steps} for steps in STEPS)]
+    cells = list(measured(given.folder / "cells.jsonl", keys, partial(cell, given.folder)))
     print(write("tokfsm_paper", before, cells))
     for one in cells:
         print(one["key"], one["state accuracy"]["value"])
