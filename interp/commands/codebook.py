@@ -207,12 +207,16 @@ def steer(
     from interp.codebook.steering import activated
     from interp.codebook.steering import steer as compare
     from interp.commands.opened import model_hash, open_run
+    from interp.tasks.text import encode
 
     books = _open(folder, model)
+    there = books.model
+    fits = there.map.n_ctx is None or len(encode(there.tokenizer, prompt)) + length <= there.map.n_ctx
     ways = {"model": None, "books": books, "steered": activated(books, [_code(c) for c in code], every_slot=every_slot)}
 
     def compared() -> Any:
-        return compare(books, [prompt], ways, topic or "(?!)", samples=samples, length=length, seed=seed)
+        return compare(books, [prompt], ways, topic or "(?!)", samples=samples, length=length, seed=seed,
+                       past=there.keeps_past and fits)
 
     if out is None:
         found = compared()
