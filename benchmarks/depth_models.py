@@ -68,7 +68,8 @@ def of_model(name: str, skips: tuple[str, ...], tuned: int = 0, task: str | None
     shown = inputs(model, task, n)
     lens = fit_tuned_lens(model, examples(model, tuned, TOKENS, SEED, "train").x) if tuned else None
     found = profile(model, shown.x, tuned=lens, clusters=shown.clusters)
-    rows = {"with massive tokens": found.frame(), "without": found.frame(masked=True)}
+    everything = found.frame()
+    rows = {"with massive tokens": everything[everything["measure"] == "relative"], "without": found.frame(masked=True)}
     lenses = {one.kind: one.frame() for one in (found.lens, found.tuned) if one is not None}
     outputs = {mode: skip_effects(model, shown.x, mode, clusters=shown.clusters).output_frame() for mode in skips}
     parts = [(part, measure) for part in found.parts if part != STREAM for measure in ("relative", "cosine")]
