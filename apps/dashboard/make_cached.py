@@ -11,6 +11,7 @@ from apps.dashboard.folders import SHIPPED
 RUNS: dict[str, dict[str, Any]] = {
     "induction-2l-edges": {"task": "induction", "model": "garden/induction-2l", "edges": True, "n": 48},
     "induction-2l": {"task": "induction", "model": "garden/induction-2l", "n": 48},
+    "induction-2l-cdt": {"task": "induction", "model": "garden/induction-2l", "method": "cdt", "n": 48},
     "sorting-1l": {"task": "sorting", "model": "garden/sorting-1l", "n": 48},
     "mod-add-29-edges": {"task": "mod-add", "model": "garden/mod-add-29", "edges": True, "n": 48},
     "dyck-2l-edges": {"task": "dyck", "model": "garden/dyck-2l", "edges": True, "n": 48},

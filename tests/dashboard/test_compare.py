@@ -5,7 +5,7 @@ import pytest
 from apps.dashboard import folders
 from tests.dashboard.helpers import address, open_page, said
 
-PAIR = ("induction-2l-edges", "induction-2l")
+PAIR = ("induction-2l", "induction-2l-cdt")
 
 
 def test_circuits_open_on_a_pair_that_ships_with_the_numbers_of_the_library():

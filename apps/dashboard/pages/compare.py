@@ -7,7 +7,7 @@ import streamlit as st
 from apps.dashboard import cards, exports, folders, state, two_models, views
 
 MODES = {"circuits": "Circuits", "models": "Models", "runs": "Runs"}
-FIRST = ("induction-2l-edges", "induction-2l")
+FIRST = ("induction-2l", "induction-2l-cdt")
 
 
 def page() -> None:

@@ -179,6 +179,9 @@ def _node(q: Question, found: Found) -> None:
     name = _chosen(found)
     st.subheader(name)
     st.markdown(f"**{cards.literal(row['reason'])}**: {cards.literal(row['why'])}{_held(row)}.")
+    if "low" in row:
+        st.caption(f"Removing it costs {row['removing']:.3g} [{row['low']:.3g}, {row['high']:.3g}] {found.unit} "
+                   "(95 % over prompts).")
     values = [float(row[m]) for m in METHODS]
     effect = f"effect ({found.unit})" if found.unit else "effect"
     shown = pd.DataFrame({"method": list(METHODS.values()), effect: values,
