@@ -43,7 +43,8 @@ class Disagreement:
     """`table`: one row a node with its effects and the reason, largest disagreement first; in `unit`, the metric's.
 
     `support` is the share of bootstrap resamples of the prompts (whole clusters) in which the reason is the same: below
-    0.95, other prompts may well tell otherwise. `low` and `high` are the 95 % interval of `removing`.
+    0.95, other prompts may well tell otherwise; NaN where there is one cluster. `low` and `high` are the 95 % interval of
+    `removing`.
     """
 
     table: pd.DataFrame
@@ -138,8 +139,10 @@ def reasons(columns: Mapping[str, Float[np.ndarray, "... node"]]) -> Shaped[np.n
 def _support(
     values: Mapping[str, Float[np.ndarray, "node prompt"]], clusters: Sequence[Hashable], found: np.ndarray
 ) -> Float[np.ndarray, " node"]:
-    """In what share of resamples of the clusters each node shows the reason it was found to show."""
+    """In what share of resamples of the clusters each node shows the reason it was found to show; NaN for one cluster."""
     groups = cluster_numbers(clusters, next(iter(values.values())).shape[1])
+    if not groups.any():
+        return np.full(len(found), np.nan)
     member = np.eye(groups.max() + 1)[groups]
     sums = np.concatenate([value @ member for value in values.values()] + [member.sum(0)[None]])
     drawn = resampled_sums(sums, 0, DRAWS)

@@ -35,6 +35,7 @@ def test_support_is_how_often_other_prompts_say_the_same():
     table = disagreement(model, part).frame()
     assert ((0 <= table["support"]) & (table["support"] <= 1)).all() and (table["support"] > 0.95).any()
     assert ((table["low"] <= table["removing"]) & (table["removing"] <= table["high"])).all()
+    assert disagreement(model, part.rows([0])).frame()["support"].isna().all()  # one prompt says nothing of others
     # literally, for resamples of the prompts: clusters are prompts here
     universe = nodes(model)
     rows = [disagreement(model, part.rows([i]), universe).frame().set_index("node") for i in range(len(part))]

@@ -171,7 +171,7 @@ def _sure(row: Mapping[str, Any]) -> bool:
 
 
 def _held(row: Mapping[str, Any]) -> str:
-    return f", in {row['support']:.0%} of resamples of the prompts" if "support" in row else ""
+    return f", in {row['support']:.0%} of resamples of the prompts" if pd.notna(row.get("support")) else ""
 
 
 def _node(q: Question, found: Found) -> None:
@@ -179,7 +179,7 @@ def _node(q: Question, found: Found) -> None:
     name = _chosen(found)
     st.subheader(name)
     st.markdown(f"**{cards.literal(row['reason'])}**: {cards.literal(row['why'])}{_held(row)}.")
-    if "low" in row:
+    if np.isfinite(row.get("low", np.nan)):
         st.caption(f"Removing it costs {row['removing']:.3g} [{row['low']:.3g}, {row['high']:.3g}] {found.unit} "
                    "(95 % over prompts).")
     values = [float(row[m]) for m in METHODS]
