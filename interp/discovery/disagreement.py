@@ -43,7 +43,7 @@ class Disagreement:
     """`table`: one row a node with its effects and the reason, largest disagreement first; in `unit`, the metric's.
 
     `support` is the share of bootstrap resamples of the prompts (whole clusters) in which the reason is the same: below
-    0.95, other prompts may well tell otherwise; NaN where there is one cluster. `low` and `high` are the 95 % interval of
+    0.95, other prompts may well tell otherwise; NaN for one cluster. `low` and `high` are the 95 % interval of
     `removing`.
     """
 
@@ -139,7 +139,7 @@ def reasons(columns: Mapping[str, Float[np.ndarray, "... node"]]) -> Shaped[np.n
 def _support(
     values: Mapping[str, Float[np.ndarray, "node prompt"]], clusters: Sequence[Hashable], found: np.ndarray
 ) -> Float[np.ndarray, " node"]:
-    """In what share of resamples of the clusters each node shows the reason it was found to show; NaN for one cluster."""
+    """In what share of resamples of the clusters each node shows the reason that it was found to show."""
     groups = cluster_numbers(clusters, next(iter(values.values())).shape[1])
     if not groups.any():
         return np.full(len(found), np.nan)
