@@ -171,7 +171,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     before, kept = conditions(), given.folder / "cells.jsonl"
-    keys = [{"name": name, "seed": seed} for seed in given.seeds for name in PLACES if name != "heads" or seed < 2]
+    keys = [{"name": name, "seed": seed} for seed in given.seeds for name in PLACES]
     cells = list(measured(kept, keys, partial(setting, given.folder)))
     x = draw(256, Generator().manual_seed(10**6))[0]
     between = measured(kept, [{"stability of": given.seeds}], lambda **_: {
