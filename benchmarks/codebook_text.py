@@ -91,7 +91,7 @@ SETTINGS = {
     "smollm2-135m-all": Setting(
         "smollm2-135m", "blocks.*.attn.hook_z", 64, {"steps": 120, "batch": 4, "rate": 1e-3, "replace_every": 30},
         held=24, texts=33,
-        steering=Steering(("sea",), every=2, tried=2, contexts=(8, 24), best=(64,), slots=(1, 2),
+        steering=Steering(("sea", "war"), every=2, tried=2, contexts=(8, 24), best=(64,), slots=(1, 2),
                           full=(16, 64), added_at="blocks.12.hook_resid_post", samples=10, new=100, past=True)),
 }
 
