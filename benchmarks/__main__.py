@@ -1,8 +1,8 @@
 """`python -m benchmarks`: the cost benchmarks one after another, each in a process of its own.
 
 `--only NAME` runs one, `--list` says what there is. Tables go to the screen and to benchmarks/results/NAME.json.
-`python -m benchmarks.peers`, `benchmarks.meaning`, `benchmarks.tokfsm`, `benchmarks.codebook_text` and
-`benchmarks.codebook_architectures` take long, and run by their own commands.
+`python -m benchmarks.peers`, `benchmarks.meaning`, `benchmarks.tokfsm`, `.tokfsm_paper`, `.codebook_text`,
+`.codebook_architectures`, `.depth_models` and others that measure models take long, and run by their own commands.
 """
 
 import argparse
