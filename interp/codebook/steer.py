@@ -48,12 +48,17 @@ def generate(
     return ids
 
 
+def fits(model: HookedModel, length: int) -> bool:
+    """Whether a text of so many tokens is within the context of the model."""
+    return model.map.n_ctx is None or length <= model.map.n_ctx
+
+
 def _check_past(model: HookedModel, length: int, interventions: tuple[Intervention, ...]) -> None:
     parts = [part for one in interventions for part in getattr(one, "changes", [one])]
     if any(getattr(part, "pos", None) is not None for part in parts):
         raise BadInput("an intervention names positions, which a run of the newest token alone does not have: leave "
                        "past out")
-    if model.map.n_ctx is not None and length > model.map.n_ctx:
+    if not fits(model, length):
         raise BadInput(f"texts of {length} tokens do not fit the context of {model.name}, {model.map.n_ctx}: leave "
                        "past out, and their beginnings are dropped")
 

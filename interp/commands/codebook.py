@@ -204,19 +204,19 @@ def steer(
 
     Perplexity is that of the new text under the model before it had books: how fluent it is.
     """
+    from interp.codebook.steer import fits
     from interp.codebook.steering import activated
     from interp.codebook.steering import steer as compare
     from interp.commands.opened import model_hash, open_run
     from interp.tasks.text import encode
 
     books = _open(folder, model)
-    there = books.model
-    fits = there.map.n_ctx is None or len(encode(there.tokenizer, prompt)) + length <= there.map.n_ctx
+    past = books.model.keeps_past and fits(books.model, len(encode(books.model.tokenizer, prompt)) + length)
     ways = {"model": None, "books": books, "steered": activated(books, [_code(c) for c in code], every_slot=every_slot)}
 
     def compared() -> Any:
         return compare(books, [prompt], ways, topic or "(?!)", samples=samples, length=length, seed=seed,
-                       past=there.keeps_past and fits)
+                       past=past)
 
     if out is None:
         found = compared()
