@@ -15,7 +15,7 @@ import torch
 from interp.codebook.books import Books
 from interp.codebook.circuits import Code
 from interp.codebook.edits import Edited
-from interp.codebook.steer import generate, perplexity
+from interp.codebook.steer import fits, generate, perplexity
 from interp.codebook.tokens import Tokens
 from interp.hooks import HookedModel, Steer
 from interp.hooks.interventions import Intervention
@@ -80,7 +80,8 @@ def steer(
 
     A way is an intervention (None: nothing, not even books); those named in `clean` run in the model as it was before
     it was trained with books. Perplexity is always that model's. `past` is that of `generate`. Raises BadInput for a
-    pattern that is none.
+    pattern that is none, and where a prompt and `length` new tokens do not fit the context, as perplexity would not be
+    that of the whole text.
     """
     import pandas as pd
 
@@ -89,9 +90,14 @@ def steer(
     except re.error as error:
         raise BadInput(f"{topic!r} is no regular expression: {error}") from error
     tokenizer, rows = books.model.tokenizer, []
+    encoded = [encode(tokenizer, prompt) for prompt in prompts]
+    longest = max(map(len, encoded), default=0)
+    if not fits(books.model, longest + length):
+        raise BadInput(f"a prompt of {longest} tokens and {length} new ones do not fit the context of "
+                       f"{books.model.name}, {books.model.map.n_ctx}; at most {books.model.map.n_ctx - longest} do")
     for way, intervention in progress(ways.items(), "steering"):
         for number, prompt in enumerate(prompts):
-            ids = torch.tensor([encode(tokenizer, prompt)] * samples)
+            ids = torch.tensor([encoded[number]] * samples)
             given = () if intervention is None else (intervention,)
             if way in clean or intervention is None:
                 with books.untrained() as model:

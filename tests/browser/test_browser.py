@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from apps.dashboard.pages import PAGES
 from apps.dashboard.state import KEYS
@@ -33,17 +34,16 @@ def test_every_page_opens_without_errors_and_without_a_request_to_elsewhere(open
 def test_the_main_flow_by_clicks(open_page, runs_folder):
     window = open_page()
     window.link("Explore")  # 1: the first task
-    assert "Explore" in window.page.inner_text("h1")
+    expect(window.page.locator("h1")).to_contain_text("Explore")
     window.click_cell("heads-grid", 0, 2)  # 2: the strongest head
-    assert window.keys["h"] == "L0H2"
+    window.shows(h="L0H2")
     window.button("Knock out")  # 3
-    window.page.get_by_text("nobody looked at").wait_for()
-    assert "shrinkage" in window.text
+    window.shows("nobody looked at", "shrinkage")
     window.button("Find the circuit")  # 4
     window.page.wait_for_selector(".st-key-circuit-grid canvas")
-    window.settle()
+    window.shows("faithfulness")
     run = window.keys["run"]
-    assert (runs_folder / run / "circuit.json").is_file() and "faithfulness" in window.text
+    assert (runs_folder / run / "circuit.json").is_file()
     window.button("Save and copy the link")  # 5
     window.page.locator("[data-testid=stPopoverBody]").get_by_role("button", name="Copy the link").click()
     window.page.get_by_text("Copied.").wait_for()
@@ -51,21 +51,18 @@ def test_the_main_flow_by_clicks(open_page, runs_folder):
     assert f"run={run}" in link
     sound(window)
     window.page.goto(link)
-    window.settle()
-    assert "faithfulness" in window.text and window.keys["run"] == run
+    window.shows("faithfulness", run=run)
 
 
 def test_grid_clicks_and_arrow_keys_choose_nodes_and_escape_lets_go(open_page):
     window = open_page("explore")
     window.click_cell("heads-grid", 1, 1)
-    assert window.keys["h"] == "L1H1"
+    window.shows(h="L1H1")
     for key, node in (("ArrowRight", "L1H2"), ("ArrowUp", "L0H2"), ("ArrowLeft", "L0H1")):
         window.page.keyboard.press(key)
-        window.settle()
-        assert window.keys["h"] == node
+        window.shows(h=node)
     window.page.keyboard.press("Escape")
-    window.settle()
-    assert "h" not in window.keys
+    window.shows(h=None)
     sound(window)
 
 
@@ -73,12 +70,11 @@ def test_a_token_is_chosen_by_click_and_by_keyboard(open_page):
     window = open_page("explore", h="L0H2")
     tokens = window.page.locator(".st-key-clean-strip button")
     tokens.nth(5).click()
-    window.settle()
-    assert window.keys["pos"] == "5" and tokens.nth(5).get_attribute("aria-pressed") == "true"
+    window.shows(pos="5")
+    expect(tokens.nth(5)).to_have_attribute("aria-pressed", "true")
     tokens.nth(7).focus()
     window.page.keyboard.press("Enter")
-    window.settle()
-    assert window.keys["pos"] == "7"
+    window.shows(pos="7")
     sound(window)
 
 
@@ -86,40 +82,38 @@ def test_node_and_edge_clicks_on_the_graph(open_page):
     window = open_page("circuit", run="induction-2l-edges")
     graph = window.page.locator(".st-key-circuit-graph")
     graph.locator("g.node[data-id='node:L1H2']").click()
-    window.settle()
-    assert window.keys["h"] == "L1H2" and "Knock it out on held-out prompts" in window.text
+    window.shows("Knock it out on held-out prompts", h="L1H2")
     graph.locator("path.edge[data-id='edge:L0H2 -> L1H1 (k)']").focus()
     window.page.keyboard.press("Enter")
-    window.settle()
-    assert window.keys["e"] == "L0H2 -> L1H1 (k)" and "h" not in window.keys
-    assert "Cut it on held-out prompts" in window.text
+    window.shows("Cut it on held-out prompts", e="L0H2 -> L1H1 (k)", h=None)
     sound(window)
 
 
 def test_the_slider_shows_more_edges_and_says_what_they_keep(open_page):
     window = open_page("circuit", run="induction-2l-edges")
     edges = window.page.locator(".st-key-circuit-graph path.edge")
-    assert edges.count() == 13
+    expect(edges).to_have_count(13)
     window.page.get_by_role("slider").first.focus()
     for _ in range(3):
         window.page.keyboard.press("ArrowRight")
-    window.settle()
-    assert window.keys["thr"] == "16" and edges.count() == 16 and "16 keep" in window.text
+    window.shows("16 keep", thr="16")
+    expect(edges).to_have_count(16)
     sound(window)
 
 
 def test_a_cell_of_the_lens_is_chosen_by_a_click_and_patched(open_page):
     window = open_page("lens")
     window.click_cell("lens-grid", 0, 48)  # the last depth, where the task asks
-    assert (window.keys["lay"], window.keys["pos"]) == ("2", "48") and "At L1" in window.text
+    window.shows("At L1", lay="2", pos="48")
     window.page.keyboard.press("ArrowDown")
-    window.settle()
-    assert (window.keys["lay"], window.keys["pos"]) == ("1", "48") and "At L0" in window.text
+    window.shows("At L0", lay="1", pos="48")
     window.link("Patch there")
-    assert window.page.inner_text("h1") == "Patch" and "L0 at “0” (position 48)" in window.text
+    expect(window.page.locator("h1")).to_have_text("Patch")
+    window.shows("L0 at “0” (position 48)")
     window.bytes = 0
     window.click_cell("patch-map", 0, 48)
-    assert window.keys["lay"] == "2" and "100%" in window.text and window.bytes <= MOST_BYTES
+    window.shows("100%", lay="2")
+    assert window.bytes <= MOST_BYTES
     sound(window)
 
 
@@ -133,16 +127,18 @@ def test_a_cell_of_the_lens_is_chosen_by_a_click_and_patched(open_page):
 def test_clicks_on_the_grids_of_the_analyses_fire(open_page, page, keys, grid, cell, expected):
     window = open_page(page, **keys)
     window.click_cell(grid, *cell)
+    window.shows(**expected)
     assert window.keys == expected
     sound(window)
 
 
 def test_the_url_becomes_the_state_and_the_state_the_url(open_page):
     window = open_page("help", **{key.replace(".", "_", 1): value for key, value in GOOD.items()})
-    assert window.keys == {key: str(value) for key, value in GOOD.items()}
+    expected = {key: str(value) for key, value in GOOD.items()}
+    assert window.keys == expected
     window.page.reload()
     window.settle()
-    assert window.keys == {key: str(value) for key, value in GOOD.items()}
+    assert window.keys == expected
     sound(window)
 
 
@@ -157,12 +153,16 @@ def test_the_state_goes_along_to_another_page_and_stays_out_of_another_window(op
     window = open_page("explore", m="garden/dyck-2l", t="dyck", h="L1H0")
     other = open_page("explore")
     window.go_to("Help")
-    assert window.keys == {"m": "garden/dyck-2l", "t": "dyck", "h": "L1H0"}
+    state = {"m": "garden/dyck-2l", "t": "dyck", "h": "L1H0"}
+    expect(window.page.locator("h1")).to_have_text("Help")
+    window.shows(**state)
+    assert window.keys == state
     other.page.reload()
-    other.settle()
-    assert other.keys == {} and "induction-2l" in other.text
+    other.shows("induction-2l")
+    assert other.keys == {}
     window.go_to("Explore")
-    assert "dyck-2l" in window.text and window.page.get_by_role("heading", name="L1H0").count() == 1
+    window.shows("dyck-2l")
+    expect(window.page.get_by_role("heading", name="L1H0")).to_have_count(1)
 
 
 FOUR = (("garden/induction-2l", "induction", (0, 2)), ("garden/dyck-2l", "dyck", (1, 0)),
@@ -177,11 +177,12 @@ def test_four_sessions_at_once_keep_what_each_of_them_chose(open_page):
     for window in reversed(windows):
         window.button("Knock out")
     for window, (model, _, (row, column)) in zip(windows, FOUR):
-        window.page.reload()
-        window.settle()
         label = f"L{row}H{column}"
-        assert window.keys["h"] == label and window.keys.get("m", FOUR[0][0]) == model
-        assert window.page.get_by_role("heading", name=label).count() == 1 and model.partition("/")[2] in window.text
+        window.shows(h=label)
+        window.page.reload()
+        window.shows(model.partition("/")[2], h=label)
+        assert window.keys.get("m", FOUR[0][0]) == model
+        expect(window.page.get_by_role("heading", name=label)).to_have_count(1)
         sound(window)
 
 
@@ -189,17 +190,24 @@ def test_a_job_survives_a_reload_and_can_be_cancelled_and_resumed(open_page):
     window = open_page("circuit", n=384)  # half a minute of work
     window.choose("Find it again, with another method or among edges")
     window.choose("edges")
-    window.button("Find the circuit")
+    cancel = window.page.get_by_role("button", name="Cancel")
+    window.page.get_by_role("button", name="Find the circuit", exact=True).first.click()
+    cancel.wait_for()  # without waiting for a quiet page: the bar of a job redraws itself
     run = window.keys["run"]
-    window.page.get_by_role("button", name="Cancel").wait_for()
     window.page.reload()
-    window.page.get_by_role("button", name="Cancel").wait_for()
+    cancel.wait_for()
     assert window.keys["run"] == run
     other = open_page("runs")
-    assert run in other.text
-    window.page.get_by_role("button", name="Cancel").click()
-    window.page.get_by_text("was cancelled after").wait_for()
-    assert window.page.get_by_role("button", name="Go on with it").count() == 1
+    other.shows(run)
+    cancel.click()
+    window.shows("was cancelled after")
+    again = window.page.get_by_role("button", name="Go on with it")
+    expect(again).to_have_count(1)
+    again.click()
+    cancel.wait_for()
+    assert window.keys["run"] == run
+    cancel.click()
+    window.shows("was cancelled after")
     assert window.errors == []
 
 

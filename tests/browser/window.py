@@ -1,12 +1,23 @@
-"""A window of the dashboard: playwright's page, what went wrong in it, and how our views are clicked."""
+"""A window of the dashboard: playwright's page, what went wrong in it, and how our views are clicked.
 
+A click is answered when the server gets to it, and streamlit marks its page as busy only then: no pause after a click
+is long enough on a machine that stands still. So tests do not read once what a click should bring, they wait for it:
+
+    window.shows("16 keep", thr="16")                         these texts, these keys of the address; all drawn then
+    expect(window.page.locator("path.edge")).to_have_count(16)          playwright's own waiting, for anything else
+"""
+
+import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from playwright.sync_api import expect
+
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
              "--disable-background-networking", "--disable-component-update"]
-PATIENCE = 120_000
+PATIENCE = 300_000
 """Milliseconds: far above any budget, since a shared machine may stand still; budgets are counts."""
+expect.set_options(timeout=PATIENCE)
 _IDLE = """document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'
   && !document.querySelector('[data-testid=stSkeleton]')"""
 _HARMLESS = ("_stcore/health", "_stcore/host-config")  # streamlit asks below each page's own address first
@@ -52,6 +63,18 @@ class Window:
             self.page.wait_for_function(_IDLE)
             self.page.wait_for_timeout(150)
             quiet = quiet + 1 if self.page.evaluate(_IDLE) else 0
+
+    def shows(self, *texts: str, **keys: str | None) -> None:
+        """Wait until the page has all these texts and the address these keys (None: not there), and all is drawn.
+
+        Raises AssertionError with what is there instead when that never happens.
+        """
+        end = time.monotonic() + PATIENCE / 1000
+        while missing := [text for text in texts if text not in self.text] + [
+                f"{key}={value}" for key, value in keys.items() if self.keys.get(key) != value]:
+            assert time.monotonic() < end, f"{missing} not on {self.page.url}, which shows: {self.text}"
+            self.page.wait_for_timeout(100)
+        self.settle()
 
     @property
     def keys(self) -> dict[str, str]:

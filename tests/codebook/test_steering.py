@@ -51,6 +51,9 @@ def test_ways_are_generated_from_the_same_random_numbers_and_counted(books, mode
     assert found.figure().data
     with pytest.raises(BadInput, match="no regular expression"):
         steer(books, ["We"], ways, "(")
+    room = model.map.n_ctx - ids.shape[1]
+    with pytest.raises(BadInput, match=f"do not fit the context of text-small, {model.map.n_ctx}; at most {room} do"):
+        steer(books, ["We"], ways, "the", length=room + 1)
 
 
 def test_clean_ways_run_in_the_model_before_it_was_trained(tokens):

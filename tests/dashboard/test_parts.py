@@ -17,7 +17,7 @@ from interp.results.errors import BadFile, BadInput
 def ended(run: str) -> jobs.Job:
     """The job, once it has ended."""
     job = jobs.find(run)
-    for _ in range(1200):
+    for _ in range(6000):
         if not job.alive:
             return job
         time.sleep(0.05)
@@ -152,7 +152,7 @@ def test_a_job_that_ends_while_a_page_is_drawn_leaves_the_page_to_its_result(mon
     job = EndsMeanwhile("of-this-test", "discover", {})
     monkeypatch.setattr(jobs, "find", lambda run: job)
     monkeypatch.setattr(EndsMeanwhile, "asked", 0)
-    drawn = AppTest.from_function(page, default_timeout=20).run()
+    drawn = AppTest.from_function(page, default_timeout=120).run()
     assert not drawn.exception and [part.value for part in drawn.markdown] == ["its result"] and not drawn.caption
 
 
