@@ -23,7 +23,10 @@ def main() -> None:
     model = interp.load(MODEL)
     task = interp.task("induction", model=model, n=96, seed=SEED)
     circuit = interp.discover(model, task, level="edges", seed=SEED)
-    edges = {"title": "interp discover induction --model garden/induction-2l --edges", "edges": len(circuit.edges)}
+    tangent = interp.discover(model, task, "tangent", level="edges", seed=SEED)
+    edges = {"title": "interp discover induction --model garden/induction-2l --edges", "edges": len(circuit.edges),
+             "exact": circuit.edge_frame().to_dict("records"),
+             "tangent": tangent.edge_frame(candidates=True).to_dict("records")}
     tables = [
         shown | {"held out": facts["evaluation"].frame().to_dict("records")},
         edges | {"held out": interp.evaluate(model, circuit, task, seed=SEED).frame().to_dict("records")},

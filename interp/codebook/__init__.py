@@ -26,7 +26,7 @@ _HOME = {
     "files": ("load",),
     "index": ("build_index",),
     "measures": ("Measured", "measure"),
-    "search": ("TokenCodes",),
+    "search": ("TokenCodes", "similar"),
     "seeds": ("stability",),
     "steer": ("generate", "perplexity"),
     "train": ("Training",),

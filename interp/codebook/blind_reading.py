@@ -39,7 +39,7 @@ class Blind:
     """`table` has a row per code, in order of `auc`: the chance that the reader finds a held-out token where the code
     is active more like the shown contexts than one where it is not (0.5: cannot tell). `mean` is over codes, `chance`
     what the same reader reaches when what it is shown are random contexts; `eligible` of `live` codes are active often
-    enough to be asked about."""
+    enough, and not on every held-out token, so that they can be asked about."""
 
     table: "pd.DataFrame"
     mean: Estimate
@@ -69,16 +69,17 @@ class Blind:
 def blind(
     found: TokenCodes, *, n: int = 100, shown: int = 10, asked: int = 20, seed: int = 0, least: int = 10
 ) -> Blind:
-    """Score `n` random codes, of all that are active on `least` tokens of both halves: `shown` contexts in which they
-    are most similar, and `asked` held-out ones of each kind.
+    """Score `n` random codes, of all that are active on `least` tokens of both halves (1 or more) and not on all of
+    the held-out ones: `shown` contexts in which they are most similar, and `asked` held-out ones of each kind.
 
-    Raises BadInput where no code is active often enough.
+    Raises BadInput where there is no such code.
     """
     import pandas as pd
 
-    codes, live = _eligible(found, least)
+    codes, live = _eligible(found, max(least, 1))
     if not codes:
-        raise BadInput(f"no code is active on {least} tokens of both halves: give more texts, or a lower least")
+        raise BadInput(f"no code is active on {least} tokens of both halves, but not on all: give more texts, or a "
+                       "lower least")
     generator = Generator().manual_seed(seed)
     picked = [codes[i] for i in torch.randperm(len(codes), generator=generator)[:n].tolist()]
     background = _background(found)
@@ -103,16 +104,18 @@ def blind(
 
 def _eligible(found: TokenCodes, least: int) -> tuple[list[tuple[str, int, int]], int]:
     codes, live = [], 0
+    asked = int((found.tokens.real & ~found.select[:, None]).sum())
     for site, n in found.n_codes.items():
         both = [count(found.codes[site], unlabelled(found.tokens.real & half[:, None]), 1, n).active
                 for half in (found.select, ~found.select)]
         live += int((sum(both) > 0).sum())
-        codes += [(site, *place) for place in ((both[0] >= least) & (both[1] >= least)).nonzero().tolist()]
+        here, there = both
+        codes += [(site, *place) for place in ((here >= least) & (there >= least) & (there < asked)).nonzero().tolist()]
     return codes, live
 
 
 def _draw(mask: Tensor, n: int, generator: Generator, order: Tensor | None = None) -> Context:
-    """n of the tokens of a mask at random; those of a low `order` first, one a row as long as there are rows."""
+    """n of the tokens of a mask at random; those of a low `order` first."""
     row, pos = mask.nonzero(as_tuple=True)
     shuffle = torch.randperm(len(row), generator=generator)
     row, pos = row[shuffle], pos[shuffle]

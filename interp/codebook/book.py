@@ -4,6 +4,7 @@ Tamkin, Taufeeque and Goodman 2023, "Codebook features", arXiv 2310.17230. Diffe
 are arguments here: `reduction` (the paper sums, the code averages), `pre_norm` (the code has a LayerNorm).
 """
 
+import inspect
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -56,7 +57,7 @@ class Codebook(nn.Module):
         if codes.dim() not in (2, 3) or not codes.is_floating_point() or not torch.isfinite(codes).all():
             raise BadInput(f"codes are finite numbers [n_codes, d] or [group, n_codes, d], not {codes.dtype} of shape "
                            f"{list(codes.shape)}" + (" with NaN or Inf" if codes.is_floating_point() else ""))
-        if not 1 <= k <= codes.shape[-2]:
+        if not isinstance(k, int) or not 1 <= k <= codes.shape[-2]:
             raise BadInput(f"k={k} codes of {codes.shape[-2]} were asked for: give k from 1 to {codes.shape[-2]}")
         for name, value, there in (("similarity", similarity, get_args(Similarity)),
                                    ("reduction", reduction, get_args(Reduction)),
@@ -71,7 +72,15 @@ class Codebook(nn.Module):
 
     @classmethod
     def random(cls, n_codes: int, d: int, *, groups: int | None = None, seed: int = 0, **settings) -> "Codebook":
-        """Codes drawn from N(0, 1), as in the paper."""
+        """Codes drawn from N(0, 1), as in the paper. Raises BadInput for sizes below 1 and unknown settings."""
+        sizes = {"n_codes": n_codes, "d": d} | ({} if groups is None else {"groups": groups})
+        for name, size in sizes.items():
+            if not isinstance(size, int) or size < 1:
+                raise BadInput(f"{name}={size!r} was asked for; a whole number from 1 on is needed")
+        known = [name for name in inspect.signature(cls).parameters if name != "codes"]
+        for name in settings:
+            if name not in known:
+                raise BadInput(f"a codebook takes no {name!r}.{closest(name, known)} It takes: {', '.join(known)}")
         shape = (n_codes, d) if groups is None else (groups, n_codes, d)
         return cls(torch.randn(shape, generator=Generator().manual_seed(seed)), **settings)
 
@@ -99,14 +108,15 @@ class Codebook(nn.Module):
         """Numbers of the k most similar codes, best first; never those in `without`. Raises BadInput for NaN."""
         return self.search(self.normed(x), without)[1]
 
-    def search(self, target: Tensor, without: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(similarities, numbers), both [..., k], for vectors that are normed already."""
+    def search(self, target: Tensor, without: Tensor | None = None, k: int | None = None) -> tuple[Tensor, Tensor]:
+        """(similarities, numbers), both [..., k], for vectors that are normed already; k is the book's unless given."""
+        k = k or self.k
         codes = self.codes.detach().view(self.groups, self.n_codes, -1)
-        if without is not None and self.n_codes - len(without.unique()) < self.k:
-            raise BadInput(f"without {len(without.unique())} of {self.n_codes} codes there are fewer than k={self.k}")
+        if without is not None and self.n_codes - len(without.unique()) < k:
+            raise BadInput(f"without {len(without.unique())} of {self.n_codes} codes there are fewer than k={k}")
         flat = target.detach().reshape(-1, self.groups, target.shape[-1]).transpose(0, 1)
-        found = nearest(flat, codes, self.k, self.similarity, without)
-        return tuple(part.transpose(0, 1).reshape(*target.shape[:-1], self.k) for part in found)
+        found = nearest(flat, codes, k, self.similarity, without)
+        return tuple(part.transpose(0, 1).reshape(*target.shape[:-1], k) for part in found)
 
     def decode(self, ids: Int[Tensor, "... slot"]) -> Float[Tensor, "... d"]:
         """What codes add up to: their sum, or the sum over k. An id of -1 adds nothing. Raises BadInput for others."""

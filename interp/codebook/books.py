@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from interp.codebook.book import Codebook, Snap
-from interp.codebook.edits import Change, Edited
+from interp.codebook.edits import Change, Edited, changed
 from interp.codebook.layout import Layout
 from interp.hooks import HookedModel, Site
 from interp.hooks.baselines import rows as rows_of
@@ -45,7 +45,11 @@ class Books:
         order = list(model.map.sites)
         self.model, self.places = model, dict(sorted(places.items(), key=lambda item: order.index(item[0])))
         self.table = nn.ModuleDict({name.replace(".", "/"): book for name, book in books.items()}).eval()
-        self.weights: dict[str, Tensor] | None = None  # the model's own, before it was trained with books
+
+    @property
+    def weights(self) -> dict[str, Tensor] | None:
+        """The model's own weights, from before it was trained with books, these or others; None where it was not."""
+        return self.model.weights_before
 
     @property
     def sites(self) -> list[str]:
@@ -85,13 +89,14 @@ class Books:
             own = [c for c in changes if c.site == site.name]
 
             def change(ids: Tensor, target: Tensor) -> Tensor:
-                for c in own:
-                    ids = c.apply(ids, target, book, placed.layout, value, model.lengths_now)
-                return ids
+                return changed(own, ids, target, book, placed.layout, value, model.lengths_now)
 
             real = placed.layout.real(value, model.lengths_now)
             vectors = placed.layout.vectors(value)
-            snap = book.snap(vectors, change=change if own else None, visit=placed.visit, real=real)
+            try:
+                snap = book.snap(vectors, change=change if own else None, visit=placed.visit, real=real)
+            except BadInput as error:
+                raise BadInput(f"at {site.name!r}: {error}") from error
             if seen is not None:
                 seen(site, book, snap, real)
             return placed.layout.value(snap.out)
@@ -105,6 +110,8 @@ class Books:
         Sites with more axes keep them between position and group; those of windows have windows as rows.
         """
         parts = [self.read_codes(part) for part in self.chunks(x, rows, "reading codes")]
+        if not parts:
+            raise BadInput("an empty batch was given: there is nothing to read codes of")
         return {name: torch.cat([part[name] for part in parts]) for name in self.places}
 
     @torch.no_grad()
@@ -151,8 +158,8 @@ class Books:
         """Codes that act as a regular expression does: `interp.codebook.search.TokenCodes.search`."""
         from interp.codebook.search import TokenCodes
 
-        there = data if isinstance(data, TokenCodes) else TokenCodes.of(self, data)
-        return there.check(self).search(pattern, **settings)
+        found = data.check(self) if isinstance(data, TokenCodes) else TokenCodes.of(self, data)
+        return found.search(pattern, **settings)
 
     def save(self, path: Any) -> Any:
         """Write `codebooks.safetensors` and `codebooks.json` to a folder; `interp.codebook.load` reads them."""
@@ -161,10 +168,10 @@ class Books:
         return save(self, path)
 
     def detach(self) -> HookedModel:
-        """The model as it was before `attach`, bit for bit, also after training."""
+        """The model as it was before it was trained with books, these or others, bit for bit."""
         if self.weights is not None:
             restore(self.model.module, self.weights)
-            self.weights = None
+            self.model.weights_before = None
         return self.model
 
     @contextmanager
@@ -203,10 +210,13 @@ def attach(
     that share the channels out. `settings` are those of `Codebook`: similarity, reduction, pre_norm.
 
     Codes start at N(0, 1), or with init="kmeans" at the centres of what `example` gives there. `example`, an input of
-    the model, also says how wide a site is; models of tokens need none for that.
+    the model, also says how wide a site is; models of tokens need none for that. Codes are float32, or float64 as the
+    model is: they are learned in steps that half precision rounds away.
     Raises MissingSite for a site without a feature axis, BadInput for settings that a book does not take.
     """
     chosen = model.sites(sites)
+    if not chosen:
+        raise BadInput("no site was named: give names, or a wildcard such as blocks.*.attn.hook_z")
     layouts = {site.name: Layout.of(site, groups) for site in chosen}
     if init not in ("normal", "kmeans") or (init == "kmeans" and example is None):
         raise BadInput(f"init={init!r}: give 'normal', or 'kmeans' together with an example input to take centres of")
@@ -223,13 +233,18 @@ def attach(
         settings |= {"k": k, "visits": len(members)}
         books[name] = Codebook.random(n_codes, d, groups=width, seed=seed + number, **settings)
         if init == "kmeans":
-            seen = [_real_vectors(model, layouts[site], values[site], example) for site in members]
-            books[name].to(model.dtype).fit(torch.cat(seen), seed=seed + number)
-        books[name].to(device=model.device, dtype=model.dtype)
+            seen = [real_vectors(model, layouts[site], values[site], example) for site in members]
+            books[name].to(device=model.device, dtype=precision(model)).fit(torch.cat(seen), seed=seed + number)
+        books[name].to(device=model.device, dtype=precision(model))
     return Books(model, books, places)
 
 
-def _real_vectors(model: HookedModel, layout: Layout, vectors: Tensor, x: Inputs) -> Tensor:
+def precision(model: HookedModel) -> torch.dtype:
+    """Of the codes of a model's books."""
+    return torch.promote_types(model.dtype, torch.float32)
+
+
+def real_vectors(model: HookedModel, layout: Layout, vectors: Tensor, x: Inputs) -> Tensor:
     """[token, group, d] without padding."""
     flat = vectors.flatten(0, -3)
     real = layout.real(layout.value(vectors), model.lengths(x))

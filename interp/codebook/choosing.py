@@ -63,7 +63,7 @@ def log_chance(
     read, last = _padded(tails, max(map(len, tails))), before.shape[1] - 1
     rows = torch.cat([before.repeat_interleave(len(tails), 0), read.repeat(len(before), 1)], 1)
     with books.model.edit(activated(books, codes, every_slot=every_slot) if codes else books):
-        said = books.model(rows)[:, last:].float().log_softmax(-1).unflatten(0, (len(before), len(tails)))
+        said = books.model(rows)[:, last:].float().log_softmax(-1).cpu().unflatten(0, (len(before), len(tails)))
     tokens = _padded(spelt, read.shape[1] + 1).expand(len(before), -1, -1)
     real = torch.arange(tokens.shape[-1]) < torch.tensor([[len(word)] for word in spelt])
     return (said[:, row].gather(-1, tokens[..., None])[..., 0] * real).sum(-1).logsumexp(-1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from interp.codebook.book import EPSILON, Codebook, Snap
+from interp.codebook.book import EMPTY, EPSILON, Codebook, Snap
 from interp.codebook.books import Books, Watched
 from interp.effects.decompose import decompose
 from interp.hooks import HookedModel, Site, Source
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 Through = Literal["held", "straight"]
+_ROWS = 32  # run at once
 
 
 class Code(NamedTuple):
@@ -66,10 +67,24 @@ class CodeCircuit:
         run.save_views("code_circuit", self)
 
 
+class Pass(NamedTuple):
+    """What a book did in one run, and which tokens were real (None: all)."""
+
+    snap: Snap
+    real: Tensor | None
+
+    def active(self, code: Code) -> Tensor:
+        """Boolean [batch, pos]: the real tokens on which a code is active."""
+        ids = self.snap.ids
+        found = (ids == code.code).any(-1)
+        return (found if self.real is None else found & self.real.expand(*ids.shape[:-1], 1)[..., 0])[..., code.group]
+
+
 def commonest(books: Books, x: Inputs, site: str, n: int) -> list[Code]:
     """The n codes of a site's book that are active on most tokens, the most active first."""
-    book, ids = books.of(site), books.codes(x)[site]
-    counts = book.count(ids)
+    book = books.of(site)
+    counts = torch.stack([book.count(seen.snap.ids, seen.real) for part in books.chunks(x, _ROWS, "counting codes")
+                          for seen in [_passes(books, part)[site]]]).sum(0)
     order = counts.flatten().argsort(descending=True, stable=True)[:n].tolist()
     return [Code(site, *divmod(i, book.n_codes)) for i in order if counts.flatten()[i]]
 
@@ -114,41 +129,40 @@ def suppressed(
         edited = books.suppress(source.site, source.code, head=source.group if books.of(source.site).grouped else None)
         for site in books.sites if held else ():
             if site != source.site:
-                edited = edited.put(site, clean[site].ids)
-        now = _snaps(books, x, edited.changes)
+                edited = edited.put(site, clean[site].snap.ids)
+        now = _passes(books, x, edited.changes)
         for target in targets:
-            snap, there = now[target.site], clean[target.site]
-            active = _active(there, target)
-            before, after = (_similarity(books.of(target.site), s.target, target)[active] for s in (there, snap))
+            snap, there = now[target.site].snap, clean[target.site]
+            active = there.active(target)
+            before, after = (_similarity(books.of(target.site), s.target, target)[active] for s in (there.snap, snap))
             found = books.of(target.site).search(snap.target)[1][..., target.group, :]
             dropped = ~(found == target.code).any(-1)[active]
             rows.append(_row(source, target, before - after) | {"dropped": float(dropped.double().mean())})
     return CodeCircuit(pd.DataFrame(rows), "suppressed, books " + ("held" if held else "free"))
 
 
-def _clean(books: Books, x: Inputs, codes: Sequence[Code]) -> dict[str, Snap]:
-    found = _snaps(books, x)
+def _clean(books: Books, x: Inputs, codes: Sequence[Code]) -> dict[str, Pass]:
+    found = _passes(books, x)
     for code in codes:
         book = books.of(code.site)
         if not (0 <= code.group < book.groups and 0 <= code.code < book.n_codes):
             raise BadInput(f"the book at {code.site!r} has {book.groups} groups of {book.n_codes} codes; {code} was "
                            "asked for")
-        if not _active(found[code.site], code).any():
+        if not found[code.site].active(code).any():
             raise BadInput(f"code {code} is active nowhere in these inputs: there is nothing to explain")
     return found
 
 
 @torch.no_grad()
-def _snaps(books: Books, x: Inputs, changes=()) -> dict[str, Snap]:
-    found: dict[str, Snap] = {}
-    with books.model.edit(Watched(books, lambda site, book, snap, real: found.update({site.name: snap}), changes)):
+def _passes(books: Books, x: Inputs, changes=()) -> dict[str, Pass]:
+    found: dict[str, Pass] = {}
+
+    def watch(site: Site, book: Codebook, snap: Snap, real: Tensor | None) -> None:
+        found[site.name] = Pass(snap, real)
+
+    with books.model.edit(Watched(books, watch, changes)):
         books.model(x)
     return found
-
-
-def _active(snap: Snap, code: Code) -> Tensor:
-    """[batch, pos]."""
-    return (snap.ids[..., code.group, :] == code.code).any(-1)
 
 
 def _similarity(book: Codebook, target: Tensor, code: Code) -> Tensor:
@@ -160,13 +174,13 @@ def _similarity(book: Codebook, target: Tensor, code: Code) -> Tensor:
 
 
 def _relevant(
-    books: Books, x: Inputs, clean: dict[str, Snap], source: Code, target: str, rules: str, through: Through
+    books: Books, x: Inputs, clean: dict[str, Pass], source: Code, target: str, rules: str, through: Through
 ) -> tuple[Tensor, Tensor]:
     """(value, part due to the source) of what enters the book at the target's site, as vectors."""
     model, layout = books.model, books.place(source.site).layout
-    own = clean[source.site]
-    without = books.of(source.site).decode(own.ids.where(
-        (own.ids != source.code) | (torch.arange(own.ids.shape[-2])[:, None] != source.group), -1))
+    own = clean[source.site].snap.ids
+    other = torch.arange(own.shape[-2], device=own.device)[:, None] != source.group
+    without = books.of(source.site).decode(own.where((own != source.code) | other, EMPTY))
     group, base = [Source(source.site)], {source.site: layout.value(without)}
     first = next((block.resid_pre for block in model.map.blocks.values() if block.resid_pre in model.map.sites), None)
     between = _Between(books, clean, books.sites[: books.sites.index(target)], through)
@@ -183,14 +197,14 @@ class _Between:
     """Books at `sites`, as an intervention with parts: what they gave in the clean run, or that and what changes."""
 
     books: Books
-    clean: dict[str, Snap]
+    clean: dict[str, Pass]
     sites: list[str]
     through: Through
 
     def handlers(self, model: HookedModel) -> list[tuple[str, Handler]]:
         def handler(value: Tensor, site: Site) -> Tensor:
-            layout, snap, book = self.books.place(site).layout, self.clean[site.name], self.books.of(site)
-            given = layout.value(snap.decoded if self.through == "held" else snap.decoded - snap.target)
+            layout, snap, book = self.books.place(site).layout, self.clean[site.name].snap, self.books.of(site)
+            given = layout.value(snap.decoded if self.through == "held" else snap.decoded - snap.target).to(value.dtype)
             given = given.repeat(value.shape[0] // given.shape[0], *[1] * (given.dim() - 1))  # a folded batch
             if self.through == "held":
                 return given
@@ -206,8 +220,8 @@ def _normed(book: Codebook, vectors: Tensor) -> Tensor:
     return (F.layer_norm if book.pre_norm == "layer" else F.rms_norm)(vectors, vectors.shape[-1:], eps=EPSILON)
 
 
-def _effect(books: Books, clean: dict[str, Snap], source: Code, target: Code, part) -> dict:
-    active, book = _active(clean[target.site], target), books.of(target.site)
+def _effect(books: Books, clean: dict[str, Pass], source: Code, target: Code, part) -> dict:
+    active, book = clean[target.site].active(target), books.of(target.site)
     if part is None:
         return _row(source, target, torch.zeros(int(active.sum())))
     with torch.no_grad():

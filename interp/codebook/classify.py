@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from interp.results.errors import BadInput
@@ -44,7 +44,11 @@ class Counts(NamedTuple):
 def count(
     ids: Int[Tensor, "row pos group k"], labels: Int[Tensor, "row pos"], n_labels: int, n_codes: int
 ) -> Counts:
-    """Counts over all tokens; those labelled -100 are activations without a label. Padding is given as -200."""
+    """Counts over all tokens; those labelled -100 are activations without a label. Padding is given as -200.
+
+    Raises BadInput for another number of labels, and for labels that are no whole numbers.
+    """
+    check(labels)
     if ids.shape[:2] != labels.shape:
         raise BadInput(f"codes of {list(ids.shape[:2])} tokens and labels of {list(labels.shape)}; one label per token")
     groups = ids.shape[2]
@@ -60,6 +64,26 @@ def count(
         tokens += torch.bincount(own, minlength=n_labels + 1)
     table = table.view(n_labels + 1, groups, n_codes)
     return Counts(table[:-1], table.sum(0), tokens[:-1])
+
+
+def check(labels: Tensor) -> None:
+    """Raise BadInput for labels that are no whole numbers."""
+    if labels.is_floating_point() or labels.is_complex():
+        raise BadInput(f"labels are whole numbers from 0 on, negative for none; {labels.dtype} were given")
+
+
+def on_both(select: Bool[Tensor, " row"], *labels: Int[Tensor, "row pos"]) -> tuple[list[int], tuple[int, ...]]:
+    """(labels that both halves have, in each of the ways to label them: detectors of these can be chosen and scored;
+    the other labels that are there).
+
+    Raises BadInput where both halves have none.
+    """
+    there = [set(half[half >= 0].tolist()) for given in labels for half in (given[select], given[~select])]
+    both = set.intersection(*there)
+    if not both:
+        raise BadInput("no label is on both the rows to choose on and those to score on: give more rows, or labels "
+                       "that are not all negative")
+    return sorted(both), tuple(sorted(set.union(*there) - both))
 
 
 def purity(
@@ -93,11 +117,13 @@ class Detectors:
 
     `precision`, `recall`, `f1` are of the tokens that nothing was chosen on; `selected_precision` and
     `selected_recall` of those it was. `union_recall` is what all codes find together whose selected precision is at
-    least `threshold`, `union_precision` how much of it is right; `codes` says how many they are.
+    least `threshold`, `union_precision` how much of it is right; `codes` says how many they are. Labels that one half
+    does not have cannot be chosen for and scored: they are `left_out`.
     """
 
     table: "pd.DataFrame"
     threshold: float
+    left_out: tuple[int, ...] = ()
 
     def frame(self) -> "pd.DataFrame":
         return self.table
@@ -134,18 +160,19 @@ def detectors(
     """For each site and label the code with the highest precision among those that find more than `least_recall` of it.
 
     Chosen on the rows where `select` [row] is True, scored on the others. Labels below 0 are activations that detect
-    nothing; -200 is padding.
+    nothing; -200 is padding. Raises BadInput where no label is on both.
     """
     import pandas as pd
 
     select = halves(select, labels)
+    both, left_out = on_both(select, labels)
     n_labels = int(labels.max()) + 1
     rows = []
     for site, ids in codes.items():
         here, there = (count(ids[part], labels[part], n_labels, n_codes) for part in (select, ~select))
         eligible = here.precision.where(here.recall > least_recall, -1.0).flatten(1)
         best = eligible.argmax(1)
-        for label in range(n_labels):
+        for label in both:
             group, code = divmod(int(best[label]), n_codes)
             found = eligible[label, best[label]] >= 0
             row = {"site": site, "label": label, "group": group if found else None, "code": code if found else None}
@@ -154,11 +181,13 @@ def detectors(
             together = (here.precision[label] >= threshold) & (here.recall[label] > 0)
             row |= _union(ids[~select], labels[~select], label, together)
             rows.append(row)
-    return Detectors(pd.DataFrame(rows), threshold)
+    return Detectors(pd.DataFrame(rows), threshold, left_out)
 
 
 def halves(select: Tensor, labels: Tensor) -> Tensor:
-    """`select` as booleans. Raises BadInput where it is not True for some rows of labels and False for others."""
+    """`select` as booleans. Raises BadInput where it is not True for some rows of labels and False for others, and for
+    labels that are no whole numbers."""
+    check(labels)
     select = torch.as_tensor(select, dtype=torch.bool)
     if select.shape != labels.shape[:1] or select.all() or not select.any():
         raise BadInput(f"select is True for some rows and False for others, [{len(labels)}]; codes are chosen on the "
@@ -175,7 +204,7 @@ def _scores(counts: Counts, at: tuple[int, int, int], prefix: str = "") -> dict[
 def _union(ids: Tensor, labels: Tensor, label: int, together: Tensor) -> dict[str, float]:
     """Precision and recall of "any of these codes is active"."""
     groups = torch.arange(ids.shape[2])[:, None]
-    active = (together[groups, ids.clamp(min=0)] & (ids >= 0)).any(-1).any(-1) & (labels != PADDING)
+    active = (together[groups, ids.long().clamp(min=0)] & (ids >= 0)).any(-1).any(-1) & (labels != PADDING)
     hits = float((active & (labels == label)).sum())
     return {"codes": int(together.sum()), "union_precision": hits / max(int(active.sum()), 1),
             "union_recall": hits / max(int((labels == label).sum()), 1)}
@@ -187,14 +216,15 @@ def neurons(
 ) -> dict[int, tuple[float, float]]:
     """{label: (precision, recall)} held out, of the best single neuron thresholded to find the share `recalls[label]`.
 
-    Both signs of each neuron are tried; sign, neuron and threshold are chosen on the rows of `select`.
+    Both signs of each neuron are tried; sign, neuron and threshold are chosen on the rows of `select`. Labels that are
+    not on both halves are left out.
     """
     select = halves(select, labels)
     (here, own), (there, other) = (_tokens(values[part], labels[part]) for part in (select, ~select))
     found = {}
     for label, recall in recalls.items():
         positives = here[own == label].sort(0, descending=True)[0]
-        if not len(positives):
+        if not len(positives) or not (other == label).any():
             continue
         least = positives[min(len(positives) - 1, max(0, round(recall * len(positives)) - 1))]
         precision = (positives >= least).sum(0) / (here >= least).sum(0)

@@ -14,8 +14,8 @@ from jaxtyping import Int
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from interp.codebook.books import Books
-from interp.codebook.classify import PADDING, count, halves
+from interp.codebook.books import Books, real_vectors
+from interp.codebook.classify import PADDING, count, halves, on_both
 from interp.codebook.rivals import Rival, principal, rivals
 from interp.codebook.thresholds import Ranked, Scored, detect, trust
 from interp.hooks.model import Inputs
@@ -40,11 +40,13 @@ class Compared:
     features together whose selected precision is `threshold` or more; `live` features were active at all, and
     `live_precision` is the mean precision of every one of them for its own commonest label, `live_good` the share of
     them at `threshold` or more. NaN where a detector has no such number. `by_label` has the rows before the mean.
+    Labels that one half does not have, as they are or shuffled, are `left_out` for all detectors alike.
     """
 
     table: "pd.DataFrame"
     by_label: "pd.DataFrame"
     threshold: float
+    left_out: tuple[int, ...] = ()
 
     def frame(self) -> "pd.DataFrame":
         return self.table
@@ -74,19 +76,20 @@ def compare(
     """Codes and their rivals as detectors of `labels` (below 0: none; -200: padding) on inputs `x`, chosen on the rows
     where `select` is True and scored on the others.
 
-    Rivals are fitted on the activations that the model without books has on `fit`, the autoencoder in `steps` steps.
-    The probe is the one that sees labels, of the selected rows, and so an upper bound for what is linear. Sites are
-    [batch, pos, ..., d].
+    Rivals are fitted on the activations that the model without books has on `fit`, without padding, the autoencoder in
+    `steps` steps. The probe is the one that sees labels, of the selected rows, and so an upper bound for what is
+    linear. Sites are [batch, pos, ..., d]. Raises BadInput where labels are not one per token, or none is on both.
     """
     import pandas as pd
 
     select = halves(select, labels)
     names = list(sites or books.sites)
+    shuffled = _shuffled(labels, seed)
+    both, left_out = on_both(select, labels, shuffled)
     own_codes = books.codes(x)
     with books.untrained() as model:
-        plain = {name: (_vectors(books, name, model.read(fit, [name])[name]),
+        plain = {name: (_fitted(books, name, fit, model.read(fit, [name])[name]),
                         _vectors(books, name, model.read(x, [name])[name])) for name in names}
-    shuffled = _shuffled(labels, seed)
     rows = []
     for name in progress(names, "comparing codes with rivals"):
         fitted, seen = plain[name]
@@ -94,9 +97,9 @@ def compare(
             raise BadInput(f"{name!r} has vectors for {list(seen.shape[:2])} tokens, labels are for "
                            f"{list(labels.shape)}: one label per token is needed")
         book = books.of(name)
-        others = rivals(fitted.flatten(0, -3), book.n_codes, book.k, seed=seed, steps=steps)
+        others = rivals(fitted, book.n_codes, book.k, seed=seed, steps=steps)
         codes = Rival(lambda given: given, book.n_codes, book.k)  # as read in the model with books, not encoded anew
-        split = _Split(labels, select, threshold)
+        split = _Split(labels, select, threshold, both)
         matched = split.matched(own_codes[name], book.n_codes)
         given = {"codes": (codes, own_codes[name])} | {
             rival: (made, made.encode(seen.flatten(0, 1)).unflatten(0, seen.shape[:2]))
@@ -108,20 +111,20 @@ def compare(
             rows += [{"site": name, "detector": rival, "bits": made.bits} | live | row for row in detected]
         rows += [{"site": name, "detector": "linear probe"} | row for row in split.graded(
             _probe(seen.flatten(2), labels, select), matched, own_unit=True)]
-        null = _Split(shuffled, select, threshold)
+        null = _Split(shuffled, select, threshold, both)
         rows += [{"site": name, "detector": "codes, shuffled labels", "bits": codes.bits}
                  | null.live(own_codes[name], book.n_codes) | row
                  for row in null.discrete(own_codes[name], book.n_codes, matched)]
     by_label = pd.DataFrame(rows)
     table = by_label.drop(columns="label").groupby(["site", "detector"], sort=False).mean().reset_index()
-    return Compared(table, by_label, threshold)
+    return Compared(table, by_label, threshold, left_out)
 
 
 class _Split:
-    """Labels of tokens to choose on and of tokens to score on."""
+    """Labels of tokens to choose on and of tokens to score on; detectors are made of those in `asked`."""
 
-    def __init__(self, labels: Tensor, select: Tensor, threshold: float):
-        self.threshold, self.n = threshold, int(labels.max()) + 1
+    def __init__(self, labels: Tensor, select: Tensor, threshold: float, asked: Sequence[int]):
+        self.threshold, self.n, self.asked = threshold, int(labels.max()) + 1, asked
         self.rows, self.labels = (select, ~select), (labels[select], labels[~select])
         self.real = tuple(part != PADDING for part in self.labels)
         self.own = tuple(part[real] for part, real in zip(self.labels, self.real))
@@ -153,7 +156,7 @@ class _Split:
         here_ids, there_ids = self.tokens(ids)
         f1 = (2 * counts.hits / (counts.active + counts.tokens[:, None, None]).clamp(min=1)).flatten(1)
         rows = []
-        for label in range(self.n):
+        for label in self.asked:
             best = int(f1[label].argmax())
             alone = Scored(*(float(part[label].flatten()[best]) for part in (there.precision, there.recall)))
             here, beyond = (trust(counts, label, given) for given in (here_ids, there_ids))
@@ -164,13 +167,11 @@ class _Split:
         """A row per label for units [row, pos, unit] with values; `own_unit`: unit i is for label i."""
         here, there = self.tokens(values)
         if own_unit:
-            return [self._row(label, Ranked(here[:, [label]]), there[:, [label]], matched) for label in range(self.n)]
+            return [self._row(label, Ranked(here[:, [label]]), there[:, [label]], matched) for label in self.asked]
         ranked = Ranked(here)
-        return [self._row(label, ranked, there, matched) for label in range(self.n)]
+        return [self._row(label, ranked, there, matched) for label in self.asked]
 
     def _row(self, label: int, here: Ranked, there: Tensor, matched: list[float]) -> dict:
-        if not (self.own[0] == label).any():
-            return {"label": label}
         found = detect(here, self.own[0] == label, there, self.own[1] == label, least=self.threshold,
                        recalls=(matched[label], *RECALLS))
         return {"label": label, "precision_matched": found["at 0"].precision,
@@ -180,14 +181,19 @@ class _Split:
 
 
 def _vectors(books: Books, name: str, value: Tensor) -> Tensor:
-    """[row, pos, group, d]."""
-    return books.place(name).layout.vectors(value)
+    """[row, pos, group, d] in single precision, which rivals are fitted in."""
+    return books.place(name).layout.vectors(value.float())
+
+
+def _fitted(books: Books, name: str, x: Inputs, value: Tensor) -> Tensor:
+    """[token, group, d] without padding."""
+    return real_vectors(books.model, books.place(name).layout, _vectors(books, name, value), x)
 
 
 def _values(rival: str, fitted: Tensor, seen: Tensor) -> Tensor:
     """Both signs of every unit, [row, pos, unit]."""
     if rival == "PCA":
-        seen = principal(fitted.flatten(0, -3))(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+        seen = principal(fitted)(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
     values = seen.flatten(2)
     return torch.cat([values, -values], -1)
 
@@ -201,9 +207,8 @@ def _shuffled(labels: Tensor, seed: int) -> Tensor:
 def _probe(values: Tensor, labels: Tensor, select: Tensor, *, steps: int = 60, decay: float = 1e-4) -> Tensor:
     """Logits [row, pos, label] of a multinomial regression with one more class for tokens without a label."""
     n = int(labels.max()) + 1
-    centre, scale = values[select].mean((0, 1)), values[select].std((0, 1)).clamp(min=1e-6)
-    values = (values - centre) / scale
     real = select[:, None] & (labels != PADDING)
+    values = (values - values[real].mean(0)) / values[real].std(0).clamp(min=1e-6)
     x, y = values[real], labels[real].where(labels[real] >= 0, n)
     weight = torch.zeros(x.shape[1] + 1, n + 1, requires_grad=True)
     optimiser = torch.optim.LBFGS([weight], max_iter=steps, line_search_fn="strong_wolfe")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from interp.codebook.book import Codebook
-from interp.codebook.books import Books, Placed, keep, restore
+from interp.codebook.books import Books, Placed, keep, precision, restore
 from interp.codebook.layout import Layout
 from interp.hooks import HookedModel
 from interp.results.errors import BadFile, BadInput, InterpError
@@ -25,7 +25,7 @@ def digest(tensors: dict[str, torch.Tensor]) -> str:
     found = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         found.update(name.encode())
-        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return found.hexdigest()
 
 
@@ -70,12 +70,12 @@ def load(path: str | Path, model: HookedModel) -> Books:
         books = {}
         for name, settings in facts["books"].items():
             key = f"book {name.replace('.', '/')}."
-            books[name] = Codebook(arrays[f"{key}codes"], **settings).to(device=model.device, dtype=model.dtype)
+            books[name] = Codebook(arrays[f"{key}codes"], **settings).to(device=model.device, dtype=precision(model))
             books[name].load_state_dict({n: arrays[key + n] for n in ("codes", "uses", "window")})
         own = {name.removeprefix("model "): value for name, value in arrays.items() if name.startswith("model ")}
         loaded = Books(model, books, places)
         if own:
-            loaded.weights = keep(model.module)
+            model.weights_before = keep(model.module)
             restore(model.module, own)
     except InterpError:
         raise

@@ -6,16 +6,17 @@ and `done.json`, how many rows are written. It is searched by `TokenCodes`, whic
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from interp.codebook.books import Books
-from interp.codebook.search import TokenCodes, halved, inputs, origin
+from interp.codebook.search import TokenCodes, halved, inputs, one_per_token, origin
 from interp.codebook.tokens import Tokens
 from interp.hooks.baselines import rows as rows_of
 from interp.results.errors import BadFile, BadInput, InterpError
@@ -23,7 +24,7 @@ from interp.results.files import atomic_write, make_folder, read_json, write_fai
 from interp.results.progress import progress
 from interp.results.tensors import load_arrays, save_arrays
 
-SCHEMA = "interp.code_index/1"
+SCHEMA = "interp.code_index/2"
 FACTS, TENSORS, DONE = "index.json", "tokens.safetensors", "done.json"
 FLUSH = 16  # batches between two records of how far it is
 
@@ -38,40 +39,40 @@ def build_index(
     folder has an index of other books, another model, another tokenizer or other texts.
     """
     tokens, x = inputs(books, texts, vocab, length)
-    folder, sites = Path(path), books.sites
+    folder, sites, select = Path(path), books.sites, halved(tokens, seed)
     shapes = {site: [*tokens.ids.shape, books.of(site).groups, books.of(site).k] for site in sites}
-    facts = _facts(origin(books), {site: books.of(site).n_codes for site in sites}, shapes, tokens, seed)
-    if (folder / FACTS).is_file():
-        _check(folder, read_json(folder / FACTS, schema=SCHEMA), facts)
-    else:
-        _begin(folder, facts, tokens, halved(tokens, seed))
-    done = _done(folder)
-    arrays = {site: _open(folder, facts, i, "r+") for i, site in enumerate(sites)}
-    starts = range(done, len(tokens), rows)
+    facts = _facts(origin(books), {site: books.of(site).n_codes for site in sites}, shapes, tokens, select)
+    begun = _begun(folder, facts)
+    starts = range(_done(folder) if begun else 0, len(tokens), rows)
     for number, start in enumerate(progress(starts, "indexing codes")):
         stop = min(start + rows, len(tokens))
-        for site, ids in books.read_codes(rows_of(x, slice(start, stop))).items():
+        codes = one_per_token(books.read_codes(rows_of(x, slice(start, stop))), tokens.ids[start:stop])
+        if not number:  # where codes cannot be read, nothing is left behind
+            if not begun:
+                _begin(folder, facts, tokens, select)
+            arrays = {site: _open(folder, facts, i, "r+") for i, site in enumerate(sites)}
+        for site, ids in codes.items():
             arrays[site][start:stop] = ids.cpu().numpy()
         if (number + 1) % FLUSH == 0 or stop == len(tokens):
             for array in arrays.values():
                 array.flush()
-            atomic_write(folder / DONE, json.dumps({"schema": SCHEMA, "rows": stop}) + "\n")
+            _note(folder, stop)
     return load(folder, books)
 
 
 def save(found: TokenCodes, path: Any) -> Path:
-    """Write codes that are in memory as an index. Raises BadInput where the folder has another one."""
+    """Write codes that are in memory, or mapped from another index or this one, as an index.
+
+    Raises BadInput where the folder has another one.
+    """
     folder = Path(getattr(path, "path", path))
     shapes = {site: list(ids.shape) for site, ids in found.codes.items()}
-    facts = _facts(found.origin, found.n_codes, shapes, found.tokens, None)
-    if (folder / FACTS).is_file():
-        _check(folder, read_json(folder / FACTS, schema=SCHEMA), facts)
-    _begin(folder, facts, found.tokens, found.select)
+    facts = _facts(found.origin, found.n_codes, shapes, found.tokens, found.select)
+    if not _begun(folder, facts):
+        _begin(folder, facts, found.tokens, found.select)
     for i, ids in enumerate(found.codes.values()):
-        array = _open(folder, facts, i, "r+")
-        array[:] = ids.numpy()
-        array.flush()
-    return atomic_write(folder / DONE, json.dumps({"schema": SCHEMA, "rows": len(found.tokens)}) + "\n")
+        _write(folder, facts, i, ids)
+    return _note(folder, len(found.tokens))
 
 
 def load(path: str | Path, books: Books) -> TokenCodes:
@@ -87,7 +88,8 @@ def load(path: str | Path, books: Books) -> TokenCodes:
         if other:
             raise _of_another(folder, other[0], facts)
         arrays = {name: torch.from_numpy(np.array(value)) for name, value in load_arrays(folder / TENSORS).items()}
-        tokens = Tokens(*(arrays[name] for name in ("ids", "real", "start", "stop", "text")), tuple(facts["texts"]))
+        tokens = Tokens(*(arrays[name] for name in ("ids", "real", "start", "stop", "text")), tuple(facts["texts"]),
+                        {int(i): name for i, name in facts["names"].items()})
         if _done(folder) < len(tokens):
             raise BadFile(f"{folder}: {_done(folder)} of {len(tokens)} rows are written; call build_index "
                           "again, which goes on from there")
@@ -99,18 +101,24 @@ def load(path: str | Path, books: Books) -> TokenCodes:
         raise BadFile(f"{folder}: damaged, not an index of codes ({error})") from error
 
 
-def _facts(origin: dict, n_codes: dict, shapes: dict, tokens: Tokens, seed: int | None) -> dict[str, Any]:
+def _facts(origin: dict, n_codes: dict, shapes: dict, tokens: Tokens, select: Tensor) -> dict[str, Any]:
     read = hashlib.sha256(tokens.ids.numpy().tobytes() + json.dumps(tokens.texts).encode()).hexdigest()
-    return {"schema": SCHEMA, "origin": origin, "n_codes": n_codes, "shapes": shapes, "text": read, "seed": seed,
-            "texts": list(tokens.texts)}
+    return {"schema": SCHEMA, "origin": origin, "n_codes": n_codes, "shapes": shapes, "text": read,
+            "select": hashlib.sha256(select.numpy().tobytes()).hexdigest(), "texts": list(tokens.texts),
+            "names": {str(i): name for i, name in tokens.names.items()}}
 
 
-def _check(folder: Path, there: dict[str, Any], mine: dict[str, Any]) -> None:
+def _begun(folder: Path, mine: dict[str, Any]) -> bool:
+    """Whether the folder has this index, whole or in part. Raises BadInput where it has another."""
+    if not (folder / FACTS).is_file():
+        return False
+    there = read_json(folder / FACTS, schema=SCHEMA)
     for name, value in mine["origin"].items():
         if there.get("origin", {}).get(name) != value:
             raise _of_another(folder, name, there)
-    if any(there.get(name) != mine[name] for name in ("text", "shapes", "n_codes", "seed")):
-        raise BadInput(f"{folder} has an index of other texts or windows: give another folder, or remove it")
+    if any(there.get(name) != mine[name] for name in ("text", "shapes", "n_codes", "select")):
+        raise BadInput(f"{folder} has an index of other texts, windows or halves: give another folder, or remove it")
+    return True
 
 
 def _of_another(folder: Path, what: str, there: dict[str, Any]) -> BadInput:
@@ -125,28 +133,52 @@ def _begin(folder: Path, facts: dict[str, Any], tokens: Tokens, select: Tensor) 
     arrays = {"ids": tokens.ids, "real": tokens.real, "start": tokens.start, "stop": tokens.stop, "text": tokens.text}
     save_arrays(folder / TENSORS, arrays | {"select": select})
     for i in range(len(facts["shapes"])):
-        _open(folder, facts, i, "w+")
+        _write(folder, facts, i)
     atomic_write(folder / FACTS, json.dumps(facts, indent=1) + "\n")  # last: from here on it is an index
 
 
-def _open(folder: Path, facts: dict[str, Any], i: int, mode: str) -> np.memmap:
-    """The codes of the i-th site. Raises BadFile for an array that is not what the index says."""
-    site, path = list(facts["shapes"])[i], folder / f"codes-{i}.npy"
-    shape, dtype = tuple(facts["shapes"][site]), np.int16 if facts["n_codes"][site] < 2**15 else np.int32
+def _array(folder: Path, facts: dict[str, Any], i: int) -> tuple[Path, np.dtype, tuple[int, ...]]:
+    """(file, type, shape) of the codes of the i-th site."""
+    site, shape = list(facts["shapes"].items())[i]
+    return folder / f"codes-{i}.npy", np.dtype(np.int16 if facts["n_codes"][site] < 2**15 else np.int32), tuple(shape)
+
+
+def _write(folder: Path, facts: dict[str, Any], i: int, codes: Tensor | None = None) -> None:
+    """Put a file with the codes of the i-th site, or room for them, in the place of what is there. Codes may be mapped
+    from that very file: it stays what it is for who has it open."""
+    path, dtype, shape = _array(folder, facts, i)
+    temporary = path.with_suffix(".tmp")
     try:
-        if mode == "w+":
-            return np.lib.format.open_memmap(path, mode, dtype, shape)
+        array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+        if codes is not None:
+            array[:] = codes.numpy()
+        array.flush()
+        os.replace(temporary, path)
+    except BaseException as error:  # an interrupt must not leave the temporary file either
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise write_failed(path, error) from error
+        raise
+
+
+def _open(folder: Path, facts: dict[str, Any], i: int, mode: Literal["r+", "c"]) -> np.memmap:
+    """The codes of the i-th site. Raises BadFile for an array that is not what the index says."""
+    path, dtype, shape = _array(folder, facts, i)
+    try:
         array = np.lib.format.open_memmap(path, mode)
     except OSError as error:
-        if mode == "w+":
-            raise write_failed(path, error) from error
         raise BadFile(f"{path}: cannot be read ({error})") from error
     except ValueError as error:
         raise BadFile(f"{path}: damaged, not an array of codes ({error})") from error
     if array.shape != shape or array.dtype != dtype:
-        raise BadFile(f"{path}: damaged, {array.dtype} of shape {list(array.shape)} where {np.dtype(dtype)} of "
-                      f"{list(shape)} were written")
+        raise BadFile(f"{path}: damaged, {array.dtype} of shape {list(array.shape)} where {dtype} of {list(shape)} "
+                      "were written")
     return array
+
+
+def _note(folder: Path, rows: int) -> Path:
+    """Record how many rows are written."""
+    return atomic_write(folder / DONE, json.dumps({"schema": SCHEMA, "rows": rows}) + "\n")
 
 
 def _done(folder: Path) -> int:

@@ -24,6 +24,8 @@ class Layout:
         if site.axes[0] not in ("batch", "window") or not site.axes[-1].startswith("d_"):
             raise MissingSite(f"site {site.name!r} has no feature axis for a codebook (its axes: {' '.join(site.axes)})"
                               "; take one whose last axis is d_model, d_head, d_mlp or alike")
+        if groups is not None and (not isinstance(groups, int) or groups < 1):
+            raise BadInput(f"groups={groups!r}: give a whole number from 1 on")
         layout = cls(site, groups or 1)
         if groups is not None and layout.axis is not None:
             raise BadInput(f"{site.name!r} has one book per {site.axes[layout.axis]}: leave groups out")

@@ -66,13 +66,15 @@ class Measured:
 def measure(books: Books, x: Inputs, targets: Tensor | None = None, *, rows: int = 32) -> Measured:
     """Measure on inputs with targets [batch, pos] (-100: none) or classes [batch]. Nothing is counted in the books.
 
-    Raises BadInput for targets of another number of rows.
+    Raises BadInput for targets of another number of rows, and where none is given.
     """
     import pandas as pd
 
     n = books.model.batch_of(x)[0]
     if targets is not None and len(targets) != n:
         raise BadInput(f"{n} inputs and targets for {len(targets)} were given; one row of targets per input is needed")
+    if targets is not None and not (targets != IGNORE).any():
+        raise BadInput(f"all targets are {IGNORE}, which stands for none: there is nothing to measure")
     use = {name: _Use(books.of(name)) for name in books.sites}
     starts = range(0, n, rows)
     inside: list[np.ndarray] = []
@@ -101,13 +103,18 @@ def _scores(
                      for at in progress(starts, f"measuring{ending}")], 1)
     scores = {}
     for ending, (count, loss, right) in found.items():
-        scores[f"loss{ending}"] = bootstrap_ratio(loss, count)
-        scores[f"accuracy{ending}"] = bootstrap_ratio(right, count)
+        scores[f"loss{ending}"] = _per_target(loss, count)
+        scores[f"accuracy{ending}"] = _per_target(right, count)
     loss = {ending: part[1] for ending, part in found.items()}
     lost = loss[" at means"] - loss[" without books"]
-    if bootstrap_mean(lost).low > 0:
+    if len(lost) > 1 and bootstrap_mean(lost).low > 0:
         scores["loss recovered"] = bootstrap_ratio(loss[" at means"] - loss[""], lost)
     return scores
+
+
+def _per_target(sums: np.ndarray, count: np.ndarray) -> Estimate:
+    """Of all rows together; one row alone has a value and no interval."""
+    return bootstrap_ratio(sums, count) if len(count) > 1 else bootstrap_mean(sums / count)
 
 
 def _per_row(output: Tensor, targets: Tensor) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from interp.codebook.books import Books
 from interp.codebook.circuits import Code
-from interp.codebook.search import TokenCodes
+from interp.codebook.search import inputs, one_per_token
 from interp.results.errors import BadInput
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def on_text(books: Books, text: str, code: Code) -> "pd.DataFrame":
     if not (0 <= code.group < groups and 0 <= code.code < n_codes):
         raise BadInput(f"the book at {code.site!r} has {groups} groups of {n_codes} codes; code {code.code} of group "
                        f"{code.group} was asked for")
-    found = TokenCodes.of(books, [text])
-    ids = found.codes[code.site][:, :, code.group]
+    tokens, x = inputs(books, [text])
+    ids = one_per_token(books.codes(x), tokens.ids)[code.site][:, :, code.group]
     rows = []
-    for row, pos in found.tokens.real.nonzero().tolist():
+    for row, pos in tokens.real.nonzero().tolist():
         here = ids[row, pos].tolist()
         strength = 1 - here.index(code.code) / len(here) if code.code in here else 0.0
-        rows.append({"token": found.tokens.piece(row, pos), "strength": strength, "codes": " ".join(map(str, here))})
+        rows.append({"token": tokens.piece(row, pos), "strength": strength, "codes": " ".join(map(str, here))})
     return pd.DataFrame(rows)

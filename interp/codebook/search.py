@@ -2,21 +2,23 @@
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Int
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 
 from interp.codebook.books import Books
 from interp.codebook.classify import PADDING, Counts, Detectors, count, detectors
 from interp.codebook.files import digest
 from interp.codebook.tokens import At, Tokens, spelled, tokenise
-from interp.results.errors import BadInput
+from interp.results.errors import BadInput, MissingSite, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +27,9 @@ COLUMNS = ["site", "group", "code", "precision", "recall", "f1", "activations", 
            "selected_recall", "selected_f1"]
 
 By = Literal["precision", "f1"]
+
+# tensors count versions, but fused optimisers and `.data` write without a new one
+_DIGESTS: WeakKeyDictionary[nn.Module, tuple[dict[str, int], str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class TokenCodes:
         """
         tokens, x = inputs(books, texts, vocab, length)
         counts = {site: books.of(site).n_codes for site in books.sites}
-        codes = {site: ids.cpu() for site, ids in books.codes(x, rows=rows).items()}
+        codes = one_per_token({site: ids.cpu() for site, ids in books.codes(x, rows=rows).items()}, tokens.ids)
         return cls(tokens, codes, counts, halved(tokens, seed), origin(books))
 
     def check(self, books: Books) -> "TokenCodes":
@@ -74,6 +79,15 @@ class TokenCodes:
 
     # -- finding -------------------------------------------------------------------------------------------------
 
+    def chosen(self, sites: Sequence[str] | None) -> list[str]:
+        """The sites that are asked for, None: all. Raises MissingSite, naming the nearest, for one without codes."""
+        sites = [sites] if isinstance(sites, str) else list(sites or self.codes)
+        for site in sites:
+            if site not in self.codes:
+                raise MissingSite(f"there are no codes of {site!r}.{nearest(site, self.codes)} There are codes of: "
+                                  f"{', '.join(self.codes)}")
+        return sites
+
     def search(self, pattern: str, *, by: By = "precision", words: bool = True, at: At = "last",
                least_recall: float = 0.01, least_hits: int = 3, n: int = 20,
                sites: Sequence[str] | None = None) -> Found:
@@ -81,7 +95,7 @@ class TokenCodes:
         (`Tokens.matches`), on the selected half of the texts, among those that find more than `least_recall` of them
         and no fewer than `least_hits` there: codes that were active once are precise by chance.
 
-        Raises BadInput for a pattern that is found in one half only.
+        Raises BadInput for a pattern that is found in one half only, MissingSite for a site without codes.
         """
         if by not in get_args(By):
             raise BadInput(f"by={by!r}: give one of {', '.join(get_args(By))}")
@@ -94,7 +108,7 @@ class TokenCodes:
         import pandas as pd
 
         rows = []
-        for site in sites or self.codes:
+        for site in self.chosen(sites):
             ids, n_codes = self.codes[site], self.n_codes[site]
             here, there = (count(ids, half, 2, n_codes) for half in both)
             precision, recall = here.precision[1], here.recall[1]
@@ -108,7 +122,7 @@ class TokenCodes:
 
     def labelled(self, labels: Int[Tensor, "row pos"] | Int[Tensor, " text"], **settings: Any) -> Detectors:
         """The best code of each label, one per token or one per text, at each site: `interp.codebook.detectors` on this
-        split. Raises BadInput for another number of labels."""
+        split. Raises BadInput for another number of labels, and where none is on both halves."""
         if labels.dim() == 1 and len(labels) == len(self.tokens.texts):
             labels = labels[self.tokens.text][:, None].expand_as(self.tokens.ids)
         if labels.shape != self.tokens.ids.shape:
@@ -119,7 +133,8 @@ class TokenCodes:
                  for site, ids in self.codes.items()]
         import pandas as pd
 
-        return Detectors(pd.concat([part.table for part in parts], ignore_index=True), parts[0].threshold)
+        return Detectors(pd.concat([part.table for part in parts], ignore_index=True), parts[0].threshold,
+                         parts[0].left_out)
 
     def topics(self, row: int, share: float = 0.5) -> "pd.DataFrame":
         """Codes that are active on much of a row: `interp.codebook.topics.topics`."""
@@ -198,7 +213,9 @@ def _f1(precision: Tensor, recall: Tensor) -> Tensor:
     return 2 * precision * recall / (precision + recall).clamp(min=1e-12)
 
 
-def inputs(books: Books, texts: Sequence[str] | Tensor, vocab: Sequence[str] | None, length: int) -> tuple[Tokens, Any]:
+def inputs(
+    books: Books, texts: Sequence[str] | Tensor, vocab: Sequence[str] | None = None, length: int = 128
+) -> tuple[Tokens, Any]:
     """(tokens, the model's input) of texts, or of ids with their `vocab`. Raises BadInput as `TokenCodes.of`."""
     model = books.model
     for site in books.sites:
@@ -225,10 +242,32 @@ def halved(tokens: Tokens, seed: int) -> Bool[Tensor, " row"]:
     return chosen[tokens.text]
 
 
+def one_per_token(codes: dict[str, Tensor], ids: Int[Tensor, "row pos"]) -> dict[str, Int[Tensor, "row pos group k"]]:
+    """The codes that were read of these tokens. Raises BadInput where a site has not one set of them per token."""
+    for site, found in codes.items():
+        if found.shape[:2] != ids.shape:
+            raise BadInput(f"{site!r} has codes for {list(found.shape[:2])} rows and positions of the "
+                           f"{list(ids.shape)} that were read, as where a value does not depend on the tokens: to "
+                           "search, attach books elsewhere")
+    return codes
+
+
 def origin(books: Books) -> dict[str, str]:
     """What token codes depend on, by name."""
     tokenizer = books.model.tokenizer
     words = "" if tokenizer is None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    placed = {site: [place.book, place.visit, place.layout.groups, books.of(site).settings]
+              for site, place in books.places.items()}
+    made = json.dumps(placed, sort_keys=True) + digest(dict(books.table.named_parameters()))
     return {"model": books.model.name, "tokenizer": hashlib.sha256(words.encode()).hexdigest(),
-            "codebook": digest(dict(books.table.named_parameters())),
-            "weights": digest(dict(books.model.module.named_parameters()))}
+            "codebook": hashlib.sha256(made.encode()).hexdigest(),
+            "weights": _weights(books.model.module)}
+
+
+def _weights(module: nn.Module) -> str:
+    """`digest` of a model's parameters, taken anew where their checksums, five times as fast, are others."""
+    now = {name: zlib.crc32(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+           for name, value in module.named_parameters()}
+    if module not in _DIGESTS or _DIGESTS[module][0] != now:
+        _DIGESTS[module] = now, digest(dict(module.named_parameters()))
+    return _DIGESTS[module][1]

@@ -1,10 +1,18 @@
 """Whether two trainings find the same codes: codes are compared by the tokens on which they are active."""
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
 from interp.results.errors import BadInput
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+FEATURES = 1024  # at once
 
 
 def stability(
@@ -16,11 +24,13 @@ def stability(
 
     "mean" counts every live code of `a` once, "weighted" by how often it is active; "shuffled" is "weighted" with the
     tokens of `b` exchanged: what codes of these frequencies reach by chance. The measure is not symmetric.
-    Raises BadInput for codes of different tokens.
+    Raises BadInput for codes of different tokens, and where no code of `a` is active.
     """
     if a.shape[:2] != b.shape[:2]:
         raise BadInput(f"codes of {list(a.shape[:2])} and of {list(b.shape[:2])} tokens: give both the same input")
     kept = torch.ones(a.shape[:2], dtype=torch.bool) if real is None else real
+    if not (a[kept] >= 0).any():
+        raise BadInput(f"no code is active on the {int(kept.sum())} tokens that were given")
     flat_a, flat_b = (_numbered(ids[kept]) for ids in (a, b))
     order = torch.randperm(len(flat_b), generator=Generator().manual_seed(seed))
     best, uses = _best(flat_a, flat_b)
@@ -35,21 +45,24 @@ def _numbered(ids: Tensor) -> Tensor:
     return (ids + torch.arange(ids.shape[1])[:, None] * n).where(ids >= 0, -1).flatten(1)
 
 
-def _best(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _best(a: Int[Tensor, "token feature"], b: Int[Tensor, "token feature"]) -> tuple[Tensor, Tensor]:
     """(largest share, uses) of every live feature of a."""
-    n_a, n_b = int(a.max()) + 1, int(b.max()) + 1
-    uses_a, uses_b = (torch.bincount(t[t >= 0], minlength=n) for t, n in ((a, n_a), (b, n_b)))
-    best = torch.zeros(n_a, dtype=torch.double)
-    both: Tensor = torch.zeros(0, dtype=torch.long)
-    number: Tensor = torch.zeros(0, dtype=torch.long)
-    for part_a, part_b in zip(a.split(1024), b.split(1024)):
-        pairs = part_a[:, :, None] * n_b + part_b[:, None, :]
-        pairs = pairs[(part_a[:, :, None] >= 0) & (part_b[:, None, :] >= 0)]
-        number, where = torch.cat([number, pairs]).unique(return_inverse=True)
-        both = torch.zeros(len(number), dtype=torch.long).index_add_(
-            0, where, torch.cat([both, torch.ones(len(pairs), dtype=torch.long)]))
-    left, right = number // n_b, number % n_b
-    share = both.double() / (uses_a[left] + uses_b[right] - both)
-    best.scatter_reduce_(0, left, share, "amax")
+    left, right = _active(a), _active(b)
+    uses_a, uses_b = (np.asarray(one.sum(0)).ravel() for one in (left, right))
+    best = np.zeros(left.shape[1])
+    columns = left.tocsc()
+    for start in range(0, left.shape[1], FEATURES):  # in parts: as many pairs as there are may not fit in memory
+        both = (columns[:, start : start + FEATURES].T @ right).tocoo()
+        share = both.data / (uses_a[start + both.row] + uses_b[both.col] - both.data)
+        np.maximum.at(best, start + both.row, share)
     live = uses_a > 0
-    return best[live], uses_a[live].double()
+    return torch.from_numpy(best[live]), torch.from_numpy(uses_a[live])
+
+
+def _active(numbers: Int[Tensor, "token feature"]) -> "csr_array":
+    """1 where a feature is active on a token, [token, feature]."""
+    from scipy.sparse import csr_array
+
+    token, slot = (numbers >= 0).nonzero(as_tuple=True)
+    shape = (len(numbers), int(numbers.max()) + 1)
+    return csr_array((np.ones(len(token)), (token.numpy(), numbers[token, slot].numpy())), shape=shape)

@@ -23,11 +23,13 @@ def generate(
     Temperature 0 takes the likeliest token. The same seed draws with the same random numbers, steered or not. Text
     longer than the context loses its beginning, for the model only. With `past`, keys and values of the text so far are
     kept and only new tokens are run, which is the same for interventions that do at a token what they do at any other.
-    Raises BadInput for a model that is not causal; with `past`, for one that keeps none, for interventions that name
-    positions, and for text that does not fit the context.
+    Raises BadInput for a model that is not causal, fewer than one token, a temperature below 0; with `past`, for a
+    model that keeps none, for interventions that name positions, and for text that does not fit the context.
     """
     if not model.map.causal or model.map.d_vocab is None:
         raise BadInput(f"{model.name} does not predict the next token, so it cannot continue a text")
+    if n_new < 1 or temperature < 0:
+        raise BadInput(f"{n_new} tokens at temperature {temperature} were asked for: give 1 or more, and 0 or more")
     if past:
         _check_past(model, ids.shape[1] + n_new, interventions)
     generator, kept = Generator().manual_seed(seed), None
@@ -73,6 +75,6 @@ def perplexity(model: HookedModel, ids: Int[Tensor, "batch pos"], start: int) ->
         raise BadInput(f"texts of {ids.shape[1]} tokens have no continuation from token {start}")
     losses = []
     for part in ids.split(_ROWS):
-        logits = model(part)[:, start - 1 : -1]
-        losses.append(cross_entropy(logits.movedim(-1, 1).float(), part[:, start:], reduction="none").mean(1))
+        logits = model(part)[:, start - 1 : -1].movedim(-1, 1).float()
+        losses.append(cross_entropy(logits, part[:, start:].to(logits.device), reduction="none").mean(1).cpu())
     return torch.cat(losses).exp()

@@ -4,7 +4,6 @@ How often a topic is named is one half of the answer; how fluent the text still 
 the other, and two ways of steering are compared at the same perplexity.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,11 +15,11 @@ from interp.codebook.books import Books
 from interp.codebook.circuits import Code
 from interp.codebook.edits import Edited
 from interp.codebook.steer import fits, generate, perplexity
-from interp.codebook.tokens import Tokens
+from interp.codebook.tokens import Tokens, whole_words
 from interp.hooks import HookedModel, Steer
 from interp.hooks.interventions import Intervention
 from interp.results.errors import BadInput
-from interp.results.estimate import Estimate, bootstrap_mean
+from interp.results.estimate import Estimate, binomial
 from interp.results.progress import progress
 from interp.tasks.text import encode
 
@@ -79,19 +78,19 @@ def steer(
     words, the prompt not counted).
 
     A way is an intervention (None: nothing, not even books); those named in `clean` run in the model as it was before
-    it was trained with books. Perplexity is always that model's. `past` is that of `generate`. Raises BadInput for a
-    pattern that is none, and where a prompt and `length` new tokens do not fit the context, as perplexity would not be
-    that of the whole text.
+    it was trained with books. Perplexity is always that model's. `past` is that of `generate`. Intervals are exact
+    binomial ones over texts. Raises BadInput for nothing to do, a pattern that is none, and where a prompt and `length`
+    new tokens do not fit the context, as perplexity would not be that of the whole text.
     """
     import pandas as pd
 
-    try:
-        pattern = re.compile(rf"(?<!\w)(?:{topic})(?!\w)")
-    except re.error as error:
-        raise BadInput(f"{topic!r} is no regular expression: {error}") from error
+    if isinstance(prompts, str) or not prompts or not ways or samples < 1:
+        raise BadInput(f"{samples} texts from prompts={prompts!r} in {len(ways)} ways were asked for; give a list of "
+                       "prompts, one way or more, and at least one sample")
+    pattern = whole_words(topic)
     tokenizer, rows = books.model.tokenizer, []
     encoded = [encode(tokenizer, prompt) for prompt in prompts]
-    longest = max(map(len, encoded), default=0)
+    longest = max(map(len, encoded))
     if not fits(books.model, longest + length):
         raise BadInput(f"a prompt of {longest} tokens and {length} new ones do not fit the context of "
                        f"{books.model.name}, {books.model.map.n_ctx}; at most {books.model.map.n_ctx - longest} do")
@@ -111,19 +110,23 @@ def steer(
                 rows.append({"way": way, "prompt": prompt, "sample": sample, "perplexity": float(fluency[sample]),
                              "topic": bool(pattern.search(text)), "text": text})
     texts = pd.DataFrame(rows)
-    rates = {way: bootstrap_mean(torch.tensor(part["topic"].to_numpy()).double(), unit="texts")
+    rates = {way: binomial(int(part["topic"].sum()), len(part), "texts")
              for way, part in texts.groupby("way", sort=False)}
     return Steered(texts, rates, topic)
 
 
 def activated(books: Books, codes: Sequence[Code], *, every_slot: bool = False) -> Edited:
-    """Books with several codes active at every token. Codes of one group take slots of their own, from the last on."""
+    """Books with several codes active at every token. Codes of one group take slots of their own, from the last on.
+
+    Raises BadInput for more codes of one group than it has slots: one, with `every_slot`.
+    """
     edited, slots = Edited(books), {}
     for code in codes:
         book = books.of(code.site)
         slots[code[:2]] = slot = slots.get(code[:2], 0) - 1
-        if slot < -book.k:
-            raise BadInput(f"at {code.site!r}, group {code.group}, no more than k={book.k} codes can be active at once")
+        if slot < (-1 if every_slot else -book.k):
+            raise BadInput(f"at {code.site!r}, group {code.group}, no more than " + (
+                "one code can fill every slot" if every_slot else f"k={book.k} codes can be active at once"))
         edited = edited.activate(code.site, code.code, head=code.group if book.grouped else None,
                                  slot="all" if every_slot else slot)
     return edited
@@ -136,7 +139,7 @@ def addition(model: HookedModel, tokens: Tokens, pattern: str, site: str, *, row
     Turner et al. 2023, arXiv 2308.10248; Rimsky et al. 2023, arXiv 2312.06681, section 3. Its `scale` is 1; make others
     with `dataclasses.replace`. Raises BadInput where all rows, or none, name it.
     """
-    about = tokens.matches(pattern).any(1)
+    about = tokens.matches(pattern, at="all").any(1)
     if not about.any() or about.all():
         raise BadInput(f"{pattern!r} occurs in {int(about.sum())} of {len(about)} rows; some, and not all, are needed")
     sums, counts = torch.zeros(2, 1), torch.zeros(2)

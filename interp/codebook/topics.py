@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from interp.codebook.search import TokenCodes
 
 ROWS = 256
+SHARES = 2**22  # at once: 16 MB
 
 
 def unlabelled(real: Bool[Tensor, "row pos"]) -> Int[Tensor, "row pos"]:
@@ -24,16 +25,18 @@ def unlabelled(real: Bool[Tensor, "row pos"]) -> Int[Tensor, "row pos"]:
     return torch.full(real.shape, NOWHERE).where(real, PADDING)
 
 
-def shares(found: "TokenCodes", site: str, rows: Tensor | None = None) -> Float[Tensor, "row group code"]:
+def shares(
+    found: "TokenCodes", site: str, rows: Tensor | None = None, groups: slice = slice(None)
+) -> Float[Tensor, "row group code"]:
     """The share of each row's tokens on which each code is active; `rows` are numbers of rows, None all of them."""
     rows = torch.arange(len(found.tokens)) if rows is None else rows
-    n, groups = found.n_codes[site], found.codes[site].shape[2]
-    parts = []
+    codes, n = found.codes[site][:, :, groups], found.n_codes[site]
+    width, parts = codes.shape[2], []
     for some in rows.split(ROWS):
-        ids, real = found.codes[site][some].long(), found.tokens.real[some]
-        place = torch.arange(len(some))[:, None, None, None] * groups + torch.arange(groups)[:, None]
+        ids, real = codes[some].long(), found.tokens.real[some]
+        place = torch.arange(len(some))[:, None, None, None] * width + torch.arange(width)[:, None]
         flat = (place * n + ids)[(ids >= 0) & real[..., None, None]]
-        counts = torch.bincount(flat, minlength=len(some) * groups * n).view(len(some), groups, n)
+        counts = torch.bincount(flat, minlength=len(some) * width * n).view(len(some), width, n)
         parts.append(counts / real.sum(1).clamp(min=1)[:, None, None])
     return torch.cat(parts)
 
@@ -74,7 +77,8 @@ def topic(
 
     A row per code: `share` there and `other` elsewhere, and `auc`, the chance that a row with the topic has the larger
     share, on rows that it was not chosen on; `selected_auc` on those it was.
-    Raises BadInput for a pattern that does not occur on both halves, or occurs in all rows of one.
+    Raises BadInput for a pattern that does not occur on both halves, or occurs in all rows of one, MissingSite for a
+    site without codes.
     """
     import pandas as pd
 
@@ -83,17 +87,18 @@ def topic(
         if not about[half].any() or about[half].all():
             raise BadInput(f"{pattern!r} occurs in {int(about[half].sum())} of {int(half.sum())} rows of one half: "
                            "some, and not all, are needed on both; give more texts, or another pattern")
-    rows = []
-    for site in sites or found.codes:
-        own = shares(found, site)
-        here, there = (_auc(own[half], about[half]) for half in (found.select, ~found.select))
-        for i in here.flatten().argsort(descending=True, stable=True)[:n].tolist():
-            group, code = divmod(i, found.n_codes[site])
-            held = ~found.select
-            rows.append({"site": site, "group": group, "code": code, "auc": float(there[group, code]),
-                         "share": float(own[held & about, group, code].mean()),
-                         "other": float(own[held & ~about, group, code].mean()),
-                         "selected_auc": float(here[group, code])})
+    held, rows = ~found.select, []
+    for site in found.chosen(sites):
+        width = max(1, SHARES // (len(found.tokens) * found.n_codes[site]))
+        for start in range(0, found.codes[site].shape[2], width):  # in parts: shares may be larger than memory
+            own = shares(found, site, groups=slice(start, start + width))
+            here, there = (_auc(own[half], about[half]) for half in (found.select, held))
+            for i in here.flatten().argsort(descending=True, stable=True)[:n].tolist():
+                group, code = divmod(i, found.n_codes[site])
+                rows.append({"site": site, "group": start + group, "code": code, "auc": float(there[group, code]),
+                             "share": float(own[held & about, group, code].mean()),
+                             "other": float(own[held & ~about, group, code].mean()),
+                             "selected_auc": float(here[group, code])})
     return pd.DataFrame(rows).sort_values("selected_auc", ascending=False, kind="stable", ignore_index=True).head(n)
 
 

@@ -1,7 +1,7 @@
 """Training with codebooks in: the task's loss plus the distance between what books are given and what they give.
 
-A small plain loop. What a step draws depends on (seed, step) alone, so a training that was killed goes on as if it had
-not been.
+A small plain loop. What a step draws, dropout included, depends on (seed, step) alone, so a training that was killed
+goes on as if it had not been.
 """
 
 import json
@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from interp.codebook.books import Books, Watched, keep
+from interp.codebook.files import digest, weights_of
 from interp.hooks.baselines import rows as rows_of
 from interp.hooks.model import Inputs
 from interp.results.errors import BadInput
@@ -32,7 +33,8 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 @dataclass(frozen=True)
 class Training:
     """What happened: the step it went on from, `loss` of the task and `error` of the books at every step since (squared
-    distance per token, summed over sites), how many codes were replaced, CPU seconds."""
+    distance per vector, a head's being a vector of its own, summed over sites), how many codes were replaced, CPU
+    seconds."""
 
     start: int
     loss: list[float]
@@ -55,27 +57,37 @@ def train(
 
     `data` is (inputs, targets), of which `batch` rows are drawn each step, or `data(rows, generator)` giving both.
     `objective(output, targets)` is a scalar to minimise, None for the books' error alone. The error, `weight` times the
-    squared distance per token, has no gradient into the model. Every `replace_every` steps (0: never) codes that no
-    token used since are put at vectors of the batch. With `folder`, checkpoints are kept there and continued.
-    Raises BadInput for fewer than one step, a loss that is not finite, and a folder that belongs to another run.
+    mean squared distance of the vectors of every site, has no gradient into the model. Every `replace_every` steps (0:
+    never) codes that no token used since are put at vectors of the batch. With `folder`, checkpoints are kept there and
+    continued.
+    Raises BadInput for fewer than one step, data without rows or with another number of targets, a loss that is not
+    finite, gradients that are off, and a folder that belongs to another run: other settings, codes or weights to start
+    from, data (what a function draws is not compared) or objective.
     """
-    if steps < 1 or batch < 1:
-        raise BadInput(f"{steps} steps of {batch} rows were asked for; at least 1 of each is needed")
+    if steps < 1 or batch < 1 or replace_every < 0:
+        raise BadInput(f"{steps} steps of {batch} rows, codes replaced every {replace_every}, were asked for; at least "
+                       "1, 1 and 0 (never) are needed")
+    if not torch.is_grad_enabled():
+        raise BadInput("gradients are off here: train outside of torch.no_grad()")
+    if not callable(data):
+        _check_rows(*data)
     module, table = books.model.module, books.table
     if model_rate is not None and books.weights is None:
-        books.weights = keep(module)
+        books.model.weights_before = keep(module)
     groups = [{"params": list(table.parameters()), "lr": rate, "weight_decay": 0.0}]
     if model_rate is not None:
         groups.append({"params": list(module.parameters()), "lr": model_rate, "weight_decay": 0.01})
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
     everything = _Everything(table, module if model_rate is not None else None)
     folder = None if folder is None else Path(folder)
-    identity = _identity(books, steps, batch, rate, model_rate, weight, replace_every, seed)
+    settings = [batch, rate, model_rate, weight, replace_every]
+    identity = {} if folder is None else _identity(books, data, objective, steps, seed, settings)
     start = resume_state(folder, everything, optimiser, identity)
     losses, errors, replaced, began = [], [], 0, time.process_time()
-    with _training(books, model_rate is not None):
+    with _training(books, model_rate is not None), torch.random.fork_rng():
         for step in progress(range(start, steps), f"training codebooks in {books.model.name}"):
             generator = Generator().manual_seed(seed * STRIDE + step)
+            torch.manual_seed(seed * STRIDE + step)  # of dropout
             x, targets = _draw(data, batch, generator)
             loss, error, seen = _forward(books, x, targets, objective)
             optimiser.zero_grad(set_to_none=True)
@@ -112,6 +124,8 @@ def _forward(
         output = books.model(x)
     error = torch.stack(errors).sum()
     loss = error.new_zeros(()) if objective is None else objective(output, targets)
+    if objective is not None and targets is not None and not (targets != IGNORE).any():
+        raise BadInput(f"all targets of a batch are {IGNORE}, which stands for none: there is nothing to learn from")
     if not torch.isfinite(loss + error):
         raise BadInput(f"the loss is {loss.item()} and the books' error {error.item()}: use a lower rate")
     return loss, error, seen
@@ -129,12 +143,22 @@ def _replace(books: Books, seen: dict[str, list[Tensor]], optimiser, generator: 
     return count
 
 
+def _rows(x: Inputs) -> int:
+    return len(x if isinstance(x, Tensor) else next(v for v in x.values() if isinstance(v, Tensor)))
+
+
+def _check_rows(x: Inputs, targets: Tensor | None) -> None:
+    n = _rows(x)
+    if n == 0 or targets is not None and len(targets) != n:
+        raise BadInput(f"{n} inputs with {'no' if targets is None else len(targets)} targets were given; at least one, "
+                       "and one row of targets per input, are needed")
+
+
 def _draw(data: Any, batch: int, generator: Generator) -> tuple[Inputs, Tensor | None]:
     if callable(data):
         return data(batch, generator)
     x, targets = data
-    n = len(x) if isinstance(x, Tensor) else len(next(v for v in x.values() if isinstance(v, Tensor)))
-    rows = torch.randint(n, (batch,), generator=generator)
+    rows = torch.randint(_rows(x), (batch,), generator=generator)
     return rows_of(x, rows), None if targets is None else targets[rows]
 
 
@@ -174,7 +198,23 @@ class _Everything:
                 yield f"{part}.{name}", value
 
 
-def _identity(books: Books, steps, batch, rate, model_rate, weight, replace_every, seed) -> dict[str, str]:
+def _identity(
+    books: Books, data: Any, objective: Objective | None, steps: int, seed: int, settings: list
+) -> dict[str, str]:
+    """What a checkpoint must agree in."""
     shapes = {name: [list(book.codes.shape), book.settings] for name, book in books.table.items()}
-    return {"model": books.model.name, "books": json.dumps(shapes), "steps": str(steps), "seed": str(seed),
-            "settings": json.dumps([batch, rate, model_rate, weight, replace_every])}
+    weights = weights_of(books.model.module) if books.weights is None else books.weights
+    return {
+        "model": books.model.name, "weights": digest(weights), "books": json.dumps(shapes),
+        "codes": digest(dict(books.table.named_parameters())), "data": _of(data),
+        "objective": getattr(objective, "__qualname__", type(objective).__name__), "steps": str(steps),
+        "seed": str(seed), "settings": json.dumps(settings),
+    }
+
+
+def _of(data: Any) -> str:
+    if callable(data):
+        return "drawn"
+    x, targets = data
+    tensors = {"x": x} if isinstance(x, Tensor) else {f"x {key}": v for key, v in x.items() if isinstance(v, Tensor)}
+    return digest(tensors | ({} if targets is None else {"targets": targets}))

@@ -7,8 +7,8 @@ import typer
 from interp.commands.shared import (
     Debug,
     Json,
+    Keep,
     Model,
-    Out,
     Prompts,
     Resume,
     Seed,
@@ -68,12 +68,13 @@ def effects(
     baseline: Annotated[
         str,
         typer.Option(
-            "--baseline", metavar="NAME", help="What a removed source is put at: counterfactual, mean or zero."
+            "--baseline", metavar="NAME", help="What a removed source is put at: counterfactual, mean (over the "
+            "counterfactual prompts) or zero."
         ),
     ] = "counterfactual",
     n: Prompts = 64,
     top: Top = 20,
-    out: Out = None,
+    out: Keep = None,
     resume: Resume = False,
     seed: Seed = 0,
     as_json: Json = False,
@@ -97,6 +98,7 @@ def effects(
     prompts = open_task(task, hooked, n, seed)
     nodes = [read_node(text, hooked) for text in source] if source else all_nodes(hooked)
     base = _baseline(baseline, prompts)
+    behaviour = prompts.audit(hooked)["effect"]
     config = {"model": model, "task": task, "n": n, "rules": rules, "baseline": baseline, "source": source}
     keep = out is not None or resume
     with open_run(out, "effects", config, seed, resume) if keep else nullcontext() as run:
@@ -128,6 +130,9 @@ def effects(
                 "rules": rules,
                 "limits": chosen.limits,
                 "baseline": baseline,
+                "n": n,
+                "seed": seed,
+                "clean_minus_corrupt": behaviour.value,
                 "unit": found.unit,
                 "cost": found.cost,
                 "effects": records(frame),
@@ -135,9 +140,17 @@ def effects(
             }
         )
         return
-    print_table(frame.drop(columns="source"), f"{rules} effects on {task} ({found.unit or 'metric'}), n = {n}", top)
+    stdout().print(behaviour.detail, markup=False, soft_wrap=True)
+    title = f"{rules} effects on {task} ({found.unit or 'metric'}), n = {n}, seed {seed}, baseline {_SAID[baseline]}"
+    print_table(frame.drop(columns="source"), title, top)
+    units = f"{behaviour.value.n} {behaviour.value.unit}"
+    stdout().print(f"[dim]low, high: 95 % interval of the mean, {units} resampled; largest: the largest size on one "
+                   "prompt.[/]", soft_wrap=True)
     stdout().print(f"[dim]{chosen.computes}. Limits: {chosen.limits}.[/]")
     stdout().print(f"{found.cost.get('forwards', 0):.1f} forwards" + (f"; written to {run.path}" if run else ""))
+
+
+_SAID = {"counterfactual": "counterfactual", "mean": "mean over the counterfactual prompts", "zero": "zero"}
 
 
 def _baseline(name: str, task: "Task") -> Any:
@@ -204,7 +217,7 @@ def decompose(
     found = take_apart(
         hooked, x, sources=[source_of(node) for node in nodes], targets=targets, rules=rules, baseline=baseline
     )
-    frame = found.frame()
+    frame = found.frame().sort_values("share", ascending=False, kind="stable")
     if as_json:
         print_json(
             {
@@ -217,7 +230,9 @@ def decompose(
             }
         )
         return
-    print_table(frame, f"{rules}: parts of {', '.join(targets)}", top)
+    print_table(frame, f"{rules}: parts of {', '.join(targets)}, the largest share first", top)
+    stdout().print("[dim]relevant, irrelevant: mean size of a number of the target, in its own unit; share: relevant / "
+                   "(relevant + irrelevant).[/]", soft_wrap=True)
     stdout().print(f"[dim]{chosen.computes}. Limits: {chosen.limits}.[/]")
 
 

@@ -209,7 +209,8 @@ def evaluate(
     truth: Annotated[
         Path | None,
         typer.Option(
-            "--truth", metavar="CIRCUIT", show_default=False, help="The known circuit, for AUPRC, AUROC and F1."
+            "--truth", metavar="CIRCUIT", show_default=False,
+            help="The known circuit, or the run folder it is in, for AUPRC, AUROC and F1.",
         ),
     ] = None,
     n: Annotated[
@@ -245,9 +246,9 @@ def evaluate(
     from interp.commands.printed import print_evaluation
     from interp.results import Circuit
 
-    path = circuit / "circuit.json" if circuit.is_dir() else circuit
+    path = _file(circuit)
     given = Circuit.load(path)
-    known = None if truth is None else Circuit.load(truth)
+    known = None if truth is None else Circuit.load(_file(truth))
     found_with: dict[str, Any] = given.provenance
     name = model or str(found_with.get("model") or given.model)
     seed = int(found_with.get("seed", 0)) if seed is None else seed
@@ -269,6 +270,11 @@ def evaluate(
         given.save(run)
         found = _tested(run, hooked, given, prompts, draws, seed, audit.frame(), known)
     print_evaluation(run, given, audit, found, as_json)
+
+
+def _file(given: Path) -> Path:
+    """The circuit.json of a run folder; a file as it is."""
+    return given / "circuit.json" if given.is_dir() else given
 
 
 def _check_nodes(circuit: "Circuit", model: "HookedModel") -> None:

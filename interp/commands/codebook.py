@@ -1,13 +1,14 @@
 """`interp codebook`: train books of discrete codes in a model, read them, search them, steer with them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from interp.commands.shared import (
     Debug,
     Json,
+    Keep,
     Model,
     Out,
     Resume,
@@ -144,9 +145,20 @@ def codes(
 
 def search(
     folder: Folder,
-    pattern: Annotated[str, typer.Argument(metavar="REGEX", help="The first group in it marks what is meant.")],
+    pattern: Annotated[
+        str | None,
+        typer.Argument(metavar="REGEX", show_default=False, help="The first group that matches marks what is meant."),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option("--like", metavar="SITE:GROUP:CODE", show_default=False,
+                     help="Instead of REGEX: list the codes of the same book that are most similar to this one."),
+    ] = None,
     file: Texts = None,
-    by: Annotated[str, typer.Option("--by", metavar="SCORE", help="Choose by precision, or by f1.")] = "precision",
+    by: Annotated[
+        Literal["precision", "f1"] | None,
+        typer.Option("--by", show_default="precision", help="What codes for REGEX are chosen by."),
+    ] = None,
     inside: Annotated[bool, typer.Option("--inside-words", help="Let matches begin and end inside words.")] = False,
     about: Annotated[
         bool, typer.Option("--topic", help="Find codes that are active throughout texts it occurs in, not on it.")
@@ -163,20 +175,34 @@ def search(
 ) -> None:
     """List codes that are active where a regular expression matches: chosen on one half of the texts, with precision
     and recall on the other half. With --topic, codes that tell the texts it occurs in by how much of them they are
-    active on, with the chance of being right about two texts. Examples of the first are shown.
+    active on, with the chance of being right about two texts. With --like, codes whose direction is similar to that of
+    a code, with the cosine. Examples of the first are shown.
     """
-    from interp.codebook import TokenCodes
-    from interp.codebook.index import build_index
+    from interp.codebook import TokenCodes, build_index, similar
+    from interp.results.errors import BadInput
 
-    books, given = _open(folder, model), _texts(file, texts)
+    if (pattern is None) == (like is None):
+        raise BadInput("give a REGEX, or --like SITE:GROUP:CODE")
+    if about and by is not None:
+        raise BadInput("--topic chooses codes by their chance of telling two texts apart: leave --by out")
+    if like is not None and (about or inside or by is not None):
+        raise BadInput("--like asks for no REGEX: leave --topic, --by and --inside-words out")
+    books = _open(folder, model)
+    if like is not None:
+        site, group, code = _code(like)
+        table = similar(books, site, group, code, n).assign(site=site, group=group)[["site", "group", "code", "cosine"]]
+    given = _texts(file, texts)
     found = TokenCodes.of(books, given) if index is None else build_index(books, given, index)
-    table = (found.topic(pattern, words=not inside, n=n) if about
-             else found.search(pattern, by=by, words=not inside, n=n).frame())
+    if about:
+        table = found.topic(pattern, words=not inside, n=n)
+    elif like is None:
+        table = found.search(pattern, by=by or "precision", words=not inside, n=n).frame()
     shown = [] if table.empty else [found.examples(*table.loc[0, ["site", "group", "code"]])]
     if as_json:
-        print_json({"pattern": pattern, "codes": records(table), "examples": [records(e) for e in shown]})
+        print_json({"pattern": pattern, "like": like, "codes": records(table), "examples": [records(e) for e in shown]})
         return
-    print_table(table, f"codes for {pattern!r}, scored on texts they were not chosen on")
+    print_table(table, f"codes for {pattern!r}, scored on texts they were not chosen on" if like is None
+                else f"codes like {like}")
     for examples in shown:
         print_table(examples.map(lambda v: v.replace("\n", " ") if isinstance(v, str) else v), "examples of the first")
 
@@ -194,7 +220,7 @@ def steer(
     samples: Annotated[int, typer.Option("--samples", min=1, metavar="N", help="Texts of each kind.")] = 8,
     length: Annotated[int, typer.Option("--length", min=1, metavar="N", help="New tokens of each.")] = 40,
     model: Given = None,
-    out: Out = None,
+    out: Keep = None,
     seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,
@@ -274,5 +300,5 @@ def _code(text: str) -> "Code":
 
     site, *numbers = text.split(":")
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-        raise BadInput(f"--code {text}: write it like blocks.2.attn.hook_z:0:17 (site, group, code)")
+        raise BadInput(f"{text!r} is no code: write it like blocks.2.attn.hook_z:0:17 (site, group, code)")
     return Code(site, *map(int, numbers))

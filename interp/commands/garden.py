@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from interp.commands.shared import Debug, Json, Out, Seed, print_json, register, stdout
+from interp.commands.shared import Debug, Json, Out, Seed, going_on, print_json, register, stdout
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,7 +48,8 @@ def train(
     folder = out or RUNS / f"train-{recipe}-seed{seed}"
     if (folder / "metrics.json").exists():
         raise BadInput(f"{folder} holds a trained model already: choose another folder with --out")
-    make(recipe, out=folder, seed=seed, steps=steps, device=device)
+    with going_on():
+        make(recipe, out=folder, seed=seed, steps=steps, device=device)
     record = json.loads((folder / "metrics.json").read_text())
     if as_json:
         print_json(record | {"folder": str(folder)})

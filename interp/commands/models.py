@@ -147,15 +147,25 @@ def show(
     if name in known:
         model = build(name, seed=seed)
     else:
-        from interp.commands.opened import open_model
-
-        model = open_model(name)
+        model = _open(name, known)
     if as_json:
         print_json(_facts(model))
         return
     from interp.commands.describe import describe_model
 
     stdout().print(describe_model(model), markup=False, soft_wrap=True)
+
+
+def _open(name: str, architectures: set[str]) -> Any:
+    """The model called so. Raises ModelMissing, naming the nearest architecture too."""
+    from interp.commands.opened import open_model
+    from interp.results.errors import ModelMissing, nearest
+
+    try:
+        return open_model(name)
+    except ModelMissing as error:
+        hint = nearest(name, architectures)
+        raise ModelMissing(f"{error}." + f"{hint} It is an architecture." * bool(hint)) from error
 
 
 def _facts(model: Any) -> dict[str, Any]:

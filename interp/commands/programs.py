@@ -5,10 +5,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interp.commands.shared import Debug, Json, Out, Seed, note, print_json, print_table, register, stdout
+from interp.commands.shared import (
+    Debug,
+    Json,
+    Keep,
+    Out,
+    Seed,
+    going_on,
+    note,
+    print_json,
+    print_table,
+    register,
+    stdout,
+)
 
 if TYPE_CHECKING:
     from interp.programs import Compiled, Program
+    from interp.results import Estimate
 
 app = typer.Typer(
     help="Train a model that becomes a Python program, read and run it; compile a program into a model.",
@@ -71,7 +84,8 @@ def train(
     folder = out or RUNS / f"program-{task}-seed{seed}"
     if (folder / METRICS).exists():
         raise BadInput(f"{folder} holds a trained program already: choose another folder with --out")
-    trained = make(task, seed=seed, out=folder, **_changes(change or [], steps))
+    with going_on():
+        trained = make(task, seed=seed, out=folder, **_changes(change or [], steps))
     differ = trained.disagreements()
     save_trained(trained, folder)
     if as_json:
@@ -121,7 +135,7 @@ def show(
 
     With --python, the whole program as one file of the standard library that runs anywhere: python FILE "3 1 2".
     """
-    from interp.garden.shipped_programs import open_program
+    from interp.garden.shipped_programs import open_program, scores_of
     from interp.programs import graph_figure, rounded
     from interp.results.files import atomic_write
 
@@ -134,10 +148,10 @@ def show(
     if python:
         print(shown.to_python(), end="")
         return
-    _print_program(given, shown, as_json)
+    _print_program(given, shown, scores_of(program), as_json)
 
 
-def _print_program(given: "Program", shown: "Program", as_json: bool) -> None:
+def _print_program(given: "Program", shown: "Program", scores: "dict[str, Estimate]", as_json: bool) -> None:
     import pandas as pd
 
     from interp.programs.graph import roles
@@ -155,7 +169,7 @@ def _print_program(given: "Program", shown: "Program", as_json: bool) -> None:
              "causal": given.causal, "lines": left.lines, "lines_unpruned": whole.lines, "entries": left.entries,
              "entries_unpruned": whole.entries}
     if as_json:
-        print_json(facts | {"variables": rows, "provenance": given.provenance})
+        print_json(facts | {"scores": scores, "variables": rows, "provenance": given.provenance})
         return
     stdout().print(f"[bold]{given.name}[/]: {len(given.vocab)} words to {len(given.labels)} labels at up to "
                    f"{given.n_ctx} positions{', causal' if given.causal else ''}", soft_wrap=True)
@@ -163,6 +177,8 @@ def _print_program(given: "Program", shown: "Program", as_json: bool) -> None:
                    f"({whole.variables}, {whole.entries}, {whole.lines} before pruning)", highlight=False)
     if "seed" in given.provenance:
         stdout().print(f"  trained with seed {given.provenance['seed']}")
+    for name, score in scores.items():
+        stdout().print(f"  {name} on held-out sequences: {score}", markup=False, soft_wrap=True)
     print_table(pd.DataFrame(rows), rows=80)
     stdout().print("the Python file: --python; run it: interp programs run TOKENS --program " + given.name)
 
@@ -186,7 +202,8 @@ def run(
     from interp.garden.shipped_programs import open_program
     from interp.programs.debug import explain
 
-    opened, words = open_program(program), tokens.split()
+    opened = open_program(program)
+    words = _words(opened, tokens)
     answers = opened.run(words)
     # pruned, so that nothing is told that no input can reach
     reason = None if why is None else explain(opened.prune(framed=True), words, None if opened.pooled else why)
@@ -197,6 +214,18 @@ def run(
     print(" ".join(answers))
     if reason is not None:
         print(reason)
+
+
+def _words(program: "Program", text: str) -> list[str]:
+    """The typed words. Raises BadInput for none, and for words of one letter each that stand together."""
+    from interp.results.errors import BadInput
+
+    words, known = text.split(), set(program.vocab)
+    if not words or (len(words) == 1 and words[0] not in known and set(words[0]) <= known):
+        example = " ".join(words[0] if words else program.vocab[-3:])
+        raise BadInput(f"{text!r} is no sequence of words that {program.name} knows; separate them by blanks, such as "
+                       f"{example!r}")
+    return words
 
 
 def compile(
@@ -232,7 +261,7 @@ def compile(
     tokens: Annotated[
         str | None, typer.Option("--run", metavar="TOKENS", show_default=False, help="Run the model on a sequence.")
     ] = None,
-    out: Out = None,
+    out: Keep = None,
     seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,

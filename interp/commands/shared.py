@@ -42,6 +42,16 @@ Out = Annotated[
         help="Folder for the results; by default a new one in runs/.",
     ),
 ]
+Keep = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        show_default=False,
+        help="Folder for the results; without it nothing is written.",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run of the same settings.")]
 
 
@@ -59,8 +69,8 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            _say("interrupted; finished work is kept: run the same command again, with --resume where it has that")
+        except KeyboardInterrupt as interrupt:
+            _say("; ".join(["interrupted", *_what_is_left(interrupt, resumable="resume" in ctx.params)]))
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             if ctx.meta.get("interp.debug") or _typers_own(error):
@@ -76,6 +86,22 @@ def register(app: typer.Typer, function: Callable[..., None], short: str, *examp
     lines = "".join(f"\n  {example}" for example in examples)
     name = function.__name__.rstrip("_").replace("_", "-")
     app.command(name, cls=Command, short_help=short, epilog=f"\b\nExample:{lines}")(function)
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Around work that the same command goes on with when it is given again: an interrupt says so."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note("what is finished is kept: run the same command again")
+        raise
+
+
+def _what_is_left(interrupt: KeyboardInterrupt, resumable: bool) -> list[str]:
+    """What an interrupt says of the work that it ended; nothing where none had begun."""
+    said = list(getattr(interrupt, "__notes__", ()))
+    return said + ["go on with the same command and --resume"] if said and resumable else said
 
 
 def _typers_own(error: Exception) -> bool:
@@ -152,13 +178,7 @@ def print_table(frame: "pd.DataFrame", title: str = "", rows: int = 40) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(title, "bold") if title else None,
-        title_justify="left",
-        header_style="bold",
-        box=None,
-        pad_edge=False,
-    )
+    table = Table(header_style="bold", box=None, pad_edge=False)
     for column in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[column]) and frame[column].dtype != bool
         table.add_column(
@@ -166,6 +186,8 @@ def print_table(frame: "pd.DataFrame", title: str = "", rows: int = 40) -> None:
         )
     for row in frame.head(rows).itertuples(index=False, name=None):
         table.add_row(*(Text(_cell(value)) for value in row))
+    if title:
+        stdout().print(Text(title, "bold"), soft_wrap=True)  # the table's own title would be as narrow as the table
     stdout().print(table)
     if len(frame) > rows:
         stdout().print(f"... and {len(frame) - rows} more rows")

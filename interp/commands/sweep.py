@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interp.commands.shared import Debug, Json, Prompts, Seed, print_json, print_table, records, register, stdout
+from interp.commands.shared import (
+    Debug,
+    Json,
+    Prompts,
+    Seed,
+    going_on,
+    print_json,
+    print_table,
+    records,
+    register,
+    stdout,
+)
 from interp.commands.sweep_cells import CELLS, COLUMNS, Cell
 
 if TYPE_CHECKING:
@@ -98,7 +109,7 @@ def sweep(
     done = [cell for cell in wanted if is_done(cell, out)]
     left = [cell for cell in wanted if cell not in set(done)]
     rows = {cell: row(cell, out) for cell in done}
-    with redirect_stdout(sys.stderr):  # Ray prints there when a worker dies, and stdout is for results
+    with going_on(), redirect_stdout(sys.stderr):  # Ray prints there when a worker dies, and stdout is for results
         for cell, reason in progress(_ended(left, out, engine, address, workers), "cells", total=len(left)):
             if reason is None and not is_done(cell, out):
                 reason = f"its folder is not in {out}: the machines of the cluster must share it"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CELLS = "cells"
 COLUMNS = ("task", "model", "method", "seed", "status", "nodes", "of", "edges", "of_edges", "faithfulness", "low",
-           "high", "random_p", "forwards", "seconds", "reason", "cell")
+           "high", "p_same_size_and_depths", "forwards", "seconds", "reason", "cell")
 _STEPS = ("discover", "evaluate")
 
 
@@ -120,7 +120,7 @@ def row(cell: Cell, out: Path, reason: str | None = None) -> dict[str, Any]:
     if faithfulness is not None:
         found |= {"faithfulness": faithfulness.value, "low": faithfulness.low, "high": faithfulness.high}
     return found | {
-        "nodes": len(circuit.nodes), "of": len(circuit.scores), "random_p": compared.random_p,
+        "nodes": len(circuit.nodes), "of": len(circuit.scores), "p_same_size_and_depths": compared.matched_p,
         "edges": len(circuit.edges) or None, "of_edges": len(circuit.edges) + len(circuit.candidate_edges) or None,
         "forwards": circuit.provenance.get("forwards"), "seconds": round(sum(spent.get(k, 0.0) for k in _STEPS), 2),
     }

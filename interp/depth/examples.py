@@ -83,6 +83,10 @@ def _crops(model: HookedModel, n: int, generator: np.random.Generator) -> Exampl
     size = declared or getattr(model.module, "default_cfg", {}).get("input_size", (3, 224, 224))[-1]
     if model.map.input_name == "pixel_values":
         size = min(size, 224)  # positions are interpolated where the model was trained on larger pictures
+    side = getattr(model.module, "image", size)
+    if side != size:
+        raise BadInput(f"the photographs are cut to {size} x {size} pixels, and {model.name} takes {side} x {side}: "
+                       "give the prompts of a task that it knows with --task, such as digits for 8 x 8 gray pixels")
     rows: list[Tensor] = []
     for i in range(n):
         image = photos.images[i % len(photos.images)]

@@ -37,8 +37,8 @@ class Comparison:
 
     def evidence(self) -> pd.DataFrame:
         """One row a circuit: name, model, task, method, members, candidates, edges, scored_edges, seed, n,
-        faithfulness, low, high, random_p, origin. The evidence is of the evaluation that lies beside the circuit, nan
-        where there is none."""
+        faithfulness, low, high, p_same_size_and_depths (against random circuits), origin. The evidence is of the
+        evaluation that lies beside the circuit, nan where there is none."""
         return pd.DataFrame([circuit.row() for circuit in self.circuits])
 
     def matched(self, first: int = 0, second: int = 1) -> bool:

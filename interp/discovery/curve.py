@@ -5,9 +5,15 @@ import pandas as pd
 
 from interp.discovery.runs import Cut, Piece, sizes
 from interp.results import BadInput, bootstrap_ratio
+from interp.tasks.behaviour import check_done
 
 # Sizes, as shares of all nodes, of the Mechanistic Interpretability Benchmark (Mueller 2025, 2504.13151)
 MIB_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def check_cut(model: str, part, cut: Cut) -> None:
+    """Raises BadInput for a part of a task that the model does not do: no faithfulness has a meaning on it."""
+    check_done(model, part, cut.full, cut.empty, "clean minus emptied (every node at its counterfactual)")
 
 
 def faithfulness(cut: np.ndarray, empty: np.ndarray, full: np.ndarray, clusters, seed: int = 0):

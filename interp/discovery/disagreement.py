@@ -20,6 +20,8 @@ from interp.hooks import Counterfactual, HookedModel
 from interp.results import Node, plots
 from interp.results.estimate import bootstrap_mean
 from interp.results.rows import cluster_numbers, resampled_sums
+from interp.tasks.audit import measure
+from interp.tasks.behaviour import check_done
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,6 +30,7 @@ QUARTER = 0.25
 FACTOR = 2.0  # numbers that differ by less are taken to agree
 DRAWS = 500
 FLOOR = 0.05  # of the largest effect: differences below it are not spoken of
+NOTHING = "nothing to explain"
 REASONS = {
     "agree": "the numbers agree within a factor of two",
     "repair": "restoring it matters far more than removing it: others stand in for it (OR, backups)",
@@ -35,6 +38,7 @@ REASONS = {
     "saturation": "the gradient says far less than the whole change does: a softmax, norm or activation is saturated",
     "overshoot": "the gradient says far more than the whole change does: the response levels off on the way",
     "cancellation": "its direct path and its way through others have opposite signs",
+    NOTHING: "neither removing nor restoring it has an effect that these prompts tell from 0",
 }
 
 
@@ -43,8 +47,8 @@ class Disagreement:
     """`table`: one row a node with its effects and the reason, largest disagreement first; in `unit`, the metric's.
 
     `support` is the share of bootstrap resamples of the prompts (whole clusters) in which the reason is the same: below
-    0.95, other prompts may well tell otherwise; NaN for one cluster. `low` and `high` are the 95 % interval of
-    `removing`.
+    0.95, other prompts may well tell otherwise; NaN for one cluster and where there is nothing to explain. `low` and
+    `high` are the 95 % interval of `removing`.
     """
 
     table: pd.DataFrame
@@ -60,8 +64,9 @@ class Disagreement:
         import plotly.graph_objects as go
 
         figure = go.Figure()
-        symbols = ("circle", "diamond", "square", "x", "triangle-up", "cross")
-        for (reason, why), colour, symbol in zip(REASONS.items(), (plots.GREY, *plots.LINES[:5]), symbols):
+        symbols = ("circle", "diamond", "square", "x", "triangle-up", "cross", "circle-open")
+        colours = (plots.GREY, *plots.LINES[:5], plots.GREY)
+        for (reason, why), colour, symbol in zip(REASONS.items(), colours, symbols, strict=True):
             rows = self.table[self.table["reason"] == reason]
             if len(rows):
                 figure.add_scatter(
@@ -90,7 +95,11 @@ def disagreement(
     `removing` and `restoring` are exact, in the two directions. `tangent` and `relp` are linear. `small_change` is four
     times the exact effect of a quarter of the node's change: what the response is near the clean run. `direct` is what
     reaches the output through no other component. All in the metric's unit, means over the prompts.
+    A node whose exact effects both have an interval that contains 0 has nothing to explain.
+    Raises BadInput where the model does not do the task, which one prompt alone cannot tell.
     """
+    if len(set(cluster_numbers(part.clusters, len(part)))) > 1:
+        check_done(model.name, part, *(measure(part, model, x)[0] for x in (part.clean, part.corrupt)))
     universe = list(universe or all_nodes(model))
     sources = [source(node) for node in universe]
     clean = model.read(part.clean, list(dict.fromkeys(node.site for node in universe)))
@@ -110,11 +119,13 @@ def disagreement(
         rows_of[name] = factor * found.values.double().numpy()  # [node, prompt]
         forwards += found.cost["forwards"]
     columns = {name: values.mean(1) for name, values in rows_of.items()}
-    intervals = [bootstrap_mean(values, part.clusters) for values in rows_of["removing"]]
-    removing = {"removing": columns["removing"], "low": [i.low for i in intervals], "high": [i.high for i in intervals]}
+    off, on = ([bootstrap_mean(row, part.clusters) for row in rows_of[name]] for name in ("removing", "restoring"))
+    removing = {"removing": columns["removing"], "low": [i.low for i in off], "high": [i.high for i in off]}
     table = pd.DataFrame({"node": [node.label for node in universe]} | removing | columns)
     table["reason"] = reasons(columns)
     table["support"] = _support(rows_of, part.clusters, table["reason"].to_numpy())
+    idle = [not (a.excludes(0) or b.excludes(0)) and a.n > 1 for a, b in zip(off, on, strict=True)]
+    table.loc[idle, ["reason", "support"]] = NOTHING, np.nan
     table["why"] = table["reason"].map(REASONS)
     spread = table[["removing", "restoring", "tangent", "small_change"]]
     order = np.argsort(-(spread.max(axis=1) - spread.min(axis=1)).to_numpy(), kind="stable")

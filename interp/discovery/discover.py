@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from interp.discovery.auto import AUTO_EXACT
-from interp.discovery.curve import faithfulness, faithfulness_curve, smallest_within
+from interp.discovery.curve import check_cut, faithfulness_curve, smallest_within
 from interp.discovery.discover_edges import discover_edges
 from interp.discovery.edges import EDGE_EXACT
 from interp.discovery.methods import Question, check_method, node_scores
@@ -53,7 +53,7 @@ def discover(
     universe = list(nodes) if nodes is not None else all_nodes(model, positions)
     held = task.part("select")
     select = Circuits(model, held, universe, rows, done=done, name="select")
-    faithfulness(select.full, select.empty, select.full, held.clusters)  # refuses a task the model does not do, now
+    check_cut(model.name, held, select)  # now, before any long work
     scored, facts = node_scores(method, Question(model, task.part("discover"), universe, budget, seed, rows, done))
     scores = dict(zip(universe, scored.tolist()))
     whole = Circuit.from_scores(model.name, task.name, method, scores)

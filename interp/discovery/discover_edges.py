@@ -5,7 +5,7 @@ from collections import defaultdict
 import networkx as nx
 import numpy as np
 
-from interp.discovery.curve import faithfulness, faithfulness_curve, smallest_within
+from interp.discovery.curve import check_cut, faithfulness_curve, smallest_within
 from interp.discovery.edge_runs import EdgeCircuits
 from interp.discovery.edges import EDGE_EXACT, check_edge_method, edge_scores
 from interp.discovery.graph import OUTPUT, Graph
@@ -28,7 +28,7 @@ def discover_edges(
     held, part = task.part("select"), task.part("discover")
     graph = Graph.of(model, first_rows(part.clean, slice(0, 1)))
     circuits = EdgeCircuits(model, held, graph, rows, done=done, name="select")
-    faithfulness(circuits.full, circuits.empty, circuits.full, held.clusters)  # refuses a task the model does not do
+    check_cut(model.name, held, circuits)  # before any long work
     scores, facts = edge_scores(model, part, graph, method, budget=budget, seed=seed, rows=rows, done=done)
     order = np.argsort(-np.abs(scores), kind="stable")
     ranking = [graph.edges[i] for i in order]

@@ -9,9 +9,10 @@ import pandas as pd
 
 from interp.discovery import checks
 from interp.discovery.controls import matched_circuits, same_size_circuits
-from interp.discovery.curve import faithfulness, faithfulness_curve, mib_integrals
+from interp.discovery.curve import check_cut, faithfulness, faithfulness_curve, mib_integrals
 from interp.discovery.edge_runs import EdgeCircuits
 from interp.discovery.nodes import nodes as all_nodes
+from interp.discovery.overlap import DEPTH, SIZE
 from interp.discovery.runs import Circuits, Cut
 from interp.discovery.truth import against_truth
 from interp.hooks import HookedModel
@@ -116,6 +117,7 @@ def evaluate(
     if not circuit.nodes and not circuit.edges:
         raise BadInput("the circuit is empty: nothing to evaluate")
     circuits, members, scores = _cut(model, circuit, held, rows, done, part)
+    check_cut(model.name, held, circuits)
     universe, inside = circuits.universe, set(members)
     ranking = sorted(universe, key=lambda n: (-abs(scores[n]), n not in inside, n.name))
     cut = circuits.keep([members])[0]
@@ -125,10 +127,10 @@ def evaluate(
     necessity = faithfulness(lost, circuits.empty, circuits.full, held.clusters, seed)
     drawn = matched_circuits(members, universe, draws, seed)
     scale = circuits.full.mean() - circuits.empty.mean()
-    controls = [_control("same size and depths", circuits, drawn, scale, found.value)]
+    controls = [_control(DEPTH, circuits, drawn, scale, found.value)]
     if len(drawn) < draws:  # too few circuits exist at these depths for a small p
         drawn = same_size_circuits(members, universe, draws, seed)
-        controls.append(_control("same size", circuits, drawn, scale, found.value))
+        controls.append(_control(SIZE, circuits, drawn, scale, found.value))
     top = members[:leading]
     return Evaluation(
         circuit=circuit, unit=getattr(task.metric, "unit", ""),

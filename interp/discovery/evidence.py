@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from interp.discovery.overlap import DEPTH
 from interp.results import BadFile, Circuit, Estimate, Run
+
+MATCHED_P = "p_" + DEPTH.replace(" ", "_")
+"""The column of p against random circuits, named after their kind: the first that an evaluation tells of."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Compared:
     circuit: Circuit
     origin: str = ""
     faithfulness: Estimate | None = None
-    random_p: float = np.nan
+    matched_p: float = np.nan
 
     def row(self) -> dict[str, Any]:
         """The circuit as a row of `Comparison.evidence`."""
@@ -28,7 +32,7 @@ class Compared:
             "seed": c.provenance.get("seed"),
             "n": c.provenance.get("n"), "faithfulness": np.nan if f is None else f.value,
             "low": np.nan if f is None else f.low, "high": np.nan if f is None else f.high,
-            "random_p": self.random_p, "origin": self.origin,
+            MATCHED_P: self.matched_p, "origin": self.origin,
         }
 
 
@@ -51,9 +55,7 @@ def read_compared(given: Circuit | str | Path, name: str) -> Compared:
 
 
 def _said(evaluation: Any) -> tuple[Estimate | None, float]:
-    """(faithfulness, p against random circuits of the same size) of a saved evaluation."""
+    """(faithfulness, p against random circuits of the same size and depths) of a saved evaluation."""
     if not isinstance(evaluation, dict) or "faithfulness" not in evaluation:
         return None, np.nan
-    # of the kinds of random circuits, the last is the one of which there are enough
-    controls = list(evaluation.get("random_p", {}).values())
-    return Estimate.from_dict(evaluation["faithfulness"]), float(controls[-1]) if controls else np.nan
+    return Estimate.from_dict(evaluation["faithfulness"]), float(evaluation.get("random_p", {}).get(DEPTH, np.nan))

@@ -46,9 +46,12 @@ def load(name: str | Path, **options: Any) -> HookedModel:
     `name` is one of the garden ("garden/induction-2l"), a real model ("smollm2-135m"), a directory that `model.save`
     wrote, a local Hugging Face directory (config.json and safetensors), "timm/NAME" (`options` are timm's, as
     pretrained=False), or a Hugging Face id where the network is there. Random state is left as it was.
-    Raises ModelMissing, with what brings the model, BadFile for damaged or foreign files, BadInput for NaN weights
-    or options that nothing takes.
+    Raises ModelMissing, with what brings the model, BadFile for damaged or foreign files, BadInput for what is
+    no name, NaN weights or options that nothing takes.
     """
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
+        raise BadInput(f"{name!r} is no model; give a name ({', '.join([*garden_groups(), *_real_names()])}), the "
+                       "folder of one, a Hugging Face id or timm/NAME")
     text = os.fspath(name)
     if text.startswith("timm/"):
         return _timm(text.removeprefix("timm/"), options)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from interp.programs.program import Program
 from interp.programs.program_file import load_program
-from interp.programs.trained_files import PROGRAM
-from interp.results.errors import ModelMissing, nearest
+from interp.programs.trained_files import METRICS, PROGRAM
+from interp.results.errors import BadFile, ModelMissing, nearest
+from interp.results.estimate import Estimate
+from interp.results.files import read_json
 
 FOLDER = Path(__file__).parent / "programs"
 
@@ -28,9 +30,26 @@ def open_program(name: str) -> Program:
 
     Raises ModelMissing for a name that is none of these, BadFile for a damaged or foreign file.
     """
+    return load_program(_file(name))
+
+
+def scores_of(name: str) -> dict[str, Estimate]:
+    """What was measured of that program on held-out sequences, {} where no metrics lie beside it.
+
+    Raises BadFile for damaged metrics.
+    """
+    program = _file(name)
+    path = program.with_name(METRICS)
+    if program.name != PROGRAM or not path.exists():
+        return {}
+    try:
+        return {key: Estimate.from_dict(score) for key, score in read_json(path)["scores"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadFile(f"{path}: damaged, its scores cannot be read ({error})") from error
+
+
+def _file(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
-        return load_program(path)
-    if path.is_dir():
-        return load_program(path / PROGRAM)
-    return load_program(program_folder(name) / PROGRAM)
+        return path
+    return (path if path.is_dir() else program_folder(name)) / PROGRAM

@@ -41,6 +41,24 @@ def _broadcast(new: Tensor, value: Tensor, site: Site) -> Tensor:
         ) from None
 
 
+def _aligned(new: Tensor, value: Tensor, site: Site, index: Index) -> Tensor:
+    """`new` as `value`, which it must broadcast to: one vector, all axes, or all but those of which `index` names one.
+
+    The last is what reading that place gives ([batch, d_model] for pos=-1); broadcasting alone would take its rows for
+    positions wherever there are as many.
+    """
+    named = [axis for axis, at in ((site.pos_axis, index.pos), (site.head_axis, index.head))
+             if at is not None and not isinstance(at, slice)]
+    if named and new.dim() == value.dim() - len(named) and new.dim() > 1:
+        for axis in sorted(named):
+            new = new.unsqueeze(axis)
+    elif named and 1 < new.dim() < value.dim():
+        raise BadInput(f"a tensor of shape {list(new.shape)} for one place of {site.name!r}, which is "
+                       f"{list(value.shape)} here ({' '.join(site.axes)}): give all axes, or leave out those that pos "
+                       "and head name")
+    return _broadcast(new, value, site)
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     site: Any
@@ -86,7 +104,8 @@ class Ablate(_Part):
 
 @dataclass(frozen=True, eq=False)
 class Patch(_Part):
-    """Put `value` (a tensor that broadcasts to the site, or a mapping of site names to tensors) in its place.
+    """Put `value` (a tensor that broadcasts to the site, or a mapping of site names to tensors) in its place. The axes
+    of which `pos` and `head` name one place may be left out: [batch, d_model] at pos=-1.
 
     >>> Patch("blocks.2.hook_resid_post", other_cache["blocks.2.hook_resid_post"], pos=-1)
     """
@@ -99,14 +118,15 @@ class Patch(_Part):
 
     def handlers(self, model) -> list[tuple[str, Handler]]:
         def new_of(site: Site, value: Tensor) -> Tensor:
-            return self.value if isinstance(self.value, Tensor) else self.value[site.name]
+            new = self.value if isinstance(self.value, Tensor) else self.value[site.name]
+            return _aligned(new, value, site, self.index)
 
         return self._replace(model, new_of)
 
 
 @dataclass(frozen=True, eq=False)
 class Steer(_Part):
-    """Add `scale * vector` (broadcast to the site) at the indexed part."""
+    """Add `scale * vector` (as the value of `Patch`) at the indexed part."""
 
     vector: Tensor | None = None
     scale: float = 1.0
@@ -117,7 +137,8 @@ class Steer(_Part):
             object.__setattr__(self, key, value)
 
     def handlers(self, model) -> list[tuple[str, Handler]]:
-        return self._replace(model, lambda site, value: value + self.scale * self.vector.to(value))
+        return self._replace(
+            model, lambda site, value: value + self.scale * _aligned(self.vector, value, site, self.index))
 
 
 @dataclass(frozen=True, eq=False)

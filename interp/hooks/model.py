@@ -38,6 +38,7 @@ class HookedModel:
     ):
         self.module, self.map, self.name = module, sitemap, name or type(module).__name__
         self.recipe, self.tokenizer = recipe, tokenizer
+        self.weights_before: dict[str, Tensor] | None = None  # a copy, once it was trained with codebooks
         self.lengths_now: Lengths | None = None
         self._hooked = 0  # depth of nested `firing` blocks
         self._lock = threading.RLock()
@@ -72,7 +73,7 @@ class HookedModel:
         kinds = {site.kind for site in table.values()}
         if "hook_resid_mid" in name and "hook_resid_post" in kinds and "hook_resid_mid" not in kinds:
             return " Its block has one branch or parallel ones, so there is no stream in between: use hook_resid_pre."
-        return nearest(name, table) + " List them with model.sites()."
+        return nearest(name, table) + " List them with model.sites(), or interp show."
 
     def site(self, name: str | Site) -> Site:
         """The one site called `name`. Raises MissingSite, naming the nearest."""
@@ -103,7 +104,7 @@ class HookedModel:
     # -- running -------------------------------------------------------------------------------------------------
 
     def inputs(self, x: Inputs) -> tuple[tuple, dict]:
-        """Positional and keyword arguments of the module for `x`, checked before anything runs.
+        """Positional and keyword arguments of the module for `x`, checked before anything runs, on its device.
 
         Raises BadInput for an empty prompt, ids out of range, a prompt longer than the context, NaN or Inf, or an
         explicit past (caches are off while hooks are set).
@@ -115,14 +116,18 @@ class HookedModel:
             for key in ("input_ids", "decoder_input_ids"):
                 if isinstance(arguments.get(key), Tensor):
                     self._check_ids(arguments[key])
-            return (), {**self._off, **arguments}
+            return (), {**self._off, **{key: self._here(value) for key, value in arguments.items()}}
         if not isinstance(x, Tensor):
             raise BadInput(f"x is a {type(x).__name__}; give a tensor or a mapping of the model's own arguments")
         if self.map.input_name == "input_ids":
             self._check_ids(x)
         elif x.is_floating_point() and not torch.isfinite(x).all():
             raise BadInput("the input holds NaN or Inf")
+        x = self._here(x)
         return (((), {self.map.input_name: x, **self._off}) if self.map.input_name else ((x,), {}))
+
+    def _here(self, value: Any) -> Any:
+        return value.to(self.device) if isinstance(value, Tensor) else value
 
     def _check_ids(self, ids: Tensor) -> None:
         if ids.dim() != 2:
@@ -172,7 +177,7 @@ class HookedModel:
         self._check_ids(ids)
         if self._hooked:
             self.lengths_now = self.lengths(ids)
-        raw = self.module(input_ids=ids, past_key_values=past, use_cache=True)
+        raw = self.module(input_ids=self._here(ids), past_key_values=past, use_cache=True)
         return self.main_output(raw), raw.past_key_values
 
     @property
@@ -202,9 +207,10 @@ class HookedModel:
     def run_with_hooks(self, x: Inputs, hooks: Hooks = (), *, fwd_hooks: Hooks = ()) -> Tensor:
         """Main output with `hooks`, pairs of a site selection and `fn(value, site) -> value or None`.
 
-        `fwd_hooks` is TransformerLens' name for the same. Raises MissingSite where a hook did not fire.
+        `fwd_hooks` is TransformerLens' name for the same. Raises MissingSite where a hook did not fire, BadInput where
+        one returns something else than a value of its site.
         """
-        handlers = [(s.name, fn) for names, fn in (*hooks, *fwd_hooks) for s in self.sites(names)]
+        handlers = [(s.name, _checked(fn)) for names, fn in (*hooks, *fwd_hooks) for s in self.sites(names)]
         with self.firing(handlers):
             return self(x)
 
@@ -305,3 +311,15 @@ class HookedModel:
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.parameters())
         return f"HookedModel({self.name}: {self.n_layers} depths, {len(self.map.sites)} sites, {count:,} parameters)"
+
+
+def _checked(function: Handler) -> Handler:
+    def handler(value: Tensor, site: Site) -> Tensor | None:
+        new = function(value, site)
+        if new is None or isinstance(new, Tensor) and new.shape == value.shape and new.dtype == value.dtype:
+            return new
+        what = f"{new.dtype} of shape {list(new.shape)}" if isinstance(new, Tensor) else f"a {type(new).__name__}"
+        raise BadInput(f"the hook at {site.name!r} returned {what}; a {value.dtype} of shape {list(value.shape)} "
+                       f"({' '.join(site.axes)}), or None to leave it, is needed")
+
+    return handler

@@ -16,7 +16,7 @@ from interp.hooks.model import HookedModel
 from interp.icl.baselines import baseline, baselines_for
 from interp.icl.models import is_system, predict
 from interp.results.errors import BadInput
-from interp.results.estimate import Estimate, bootstrap_mean
+from interp.results.estimate import Estimate, bootstrap_mean, share
 from interp.results.plots import curve_with_band
 from interp.tasks.functions import Episodes, FunctionTask, function_task
 
@@ -54,7 +54,8 @@ class Curves:
         """The mean score behind k examples, with its interval over prompts."""
         if not -self.n <= k < self.n:
             raise BadInput(f"{k} examples were asked for; a prompt of {self.n} points has 0 to {self.n - 1}")
-        return bootstrap_mean(self._of(name)[:, k], unit="prompts", seed=self.seed, draws=1000)
+        estimated = share if self.metric == "accuracy" else bootstrap_mean
+        return estimated(self._of(name)[:, k], unit="prompts", seed=self.seed, draws=1000)
 
     def gap(self, k: int, name: str) -> Estimate:
         """Score of the model minus that of a baseline behind k examples, prompts paired."""

@@ -116,12 +116,18 @@ def bootstrap_ratio(
     """mean(numerator) / mean(denominator), both resampled together; never a mean of ratios, never clipped.
 
     Shapes: numerator [row], denominator [row], clusters [row], rows paired.
-    Raises: BadInput when the interval of the denominator contains 0: then the ratio has no meaning.
+    Raises: BadInput for a single row or cluster, and when the interval of the denominator contains 0: then the
+    ratio has no meaning.
     """
     top, bottom = one_number_a_row(numerator, "numerator"), one_number_a_row(denominator, "denominator")
     if len(top) != len(bottom):
         raise BadInput(f"numerator has {len(top)} rows and denominator {len(bottom)}; they are paired")
     below = bootstrap_mean(bottom, clusters, unit=unit, seed=seed, draws=draws, level=level)
+    if below.n == 1:
+        raise BadInput(
+            f"a ratio of one of the {below.unit} has no interval: one does not say whether its denominator, {below}, "
+            "differs from 0. Give two or more."
+        )
     if not below.excludes(0):
         raise BadInput(
             f"the ratio is undefined: its denominator is {below}, an interval that contains 0. "
@@ -133,6 +139,39 @@ def bootstrap_ratio(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = drawn[:, 0] / drawn[:, 1]
     return _estimate(top.mean() / bottom.mean(), ratios, sums.shape[1], unit, clusters, level)
+
+
+def binomial(hits: int, n: int, unit: str, level: float = 0.95) -> Estimate:
+    """hits / n with the exact interval, which has a width even where all are right.
+
+    Paper: Clopper and Pearson 1934, Biometrika 26.
+    """
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    low = betaincinv(hits, n - hits + 1, tail) if hits else 0.0
+    high = betaincinv(hits + 1, n - hits, 1 - tail) if hits < n else 1.0
+    return Estimate(hits / n, float(low), float(high), n, unit, "exact binomial")
+
+
+def share(
+    right: Any, clusters: Sequence[Hashable] | None = None, *, unit: str | None = None, seed: int = 0, draws: int = 2000
+) -> Estimate:
+    """The share of rows that are right, with an interval that has a width even where all are right, or none.
+
+    Shapes: right [row], each 0 or 1; clusters [row]. Exact binomial where every row is its own unit; over whole
+    clusters the bootstrap of `bootstrap_mean`, but where all rows agree, which leaves it nothing to resample, the exact
+    binomial over as many units as there are clusters. Rows that are shares themselves always get the bootstrap.
+    Raises: BadInput for no rows, NaN or labels of another length.
+    """
+    rows = one_number_a_row(right, "right")
+    n = int(cluster_numbers(clusters, len(rows)).max()) + 1
+    if np.isin(rows, (0, 1)).all():
+        if n == len(rows):
+            return binomial(int(rows.sum()), n, unit or "prompts")
+        if rows.min() == rows.max():
+            return binomial(int(rows[0]) * n, n, unit or "clusters")
+    return bootstrap_mean(rows, clusters, unit=unit, seed=seed, draws=draws)
 
 
 def bootstrap_statistic(

@@ -112,9 +112,9 @@ class Run(Folder):
     def _resume(cls, path: Path, settings: dict[str, Any], resume: bool) -> Self:
         found = cls.open(path)
         if not resume or found.status == "done":
-            advice = (
-                "choose another folder" if found.status == "done" else "resume it, or choose another folder"
-            )
+            advice = "resume it, or choose another folder"
+            if found.status == "done":
+                advice = "it is finished: read what is in it" if resume else "choose another folder"
             raise BadInput(f"{path} already holds a run ({found.command}, {found.status}): {advice}")
         there = {"command": found.command, "config": found.config, "seed": found.seed}
         if there != settings:
@@ -231,6 +231,8 @@ class Run(Folder):
             self.finish()
             return
         status = "failed" if issubclass(kind, Exception) else "interrupted"
+        if issubclass(kind, KeyboardInterrupt):
+            error.add_note(f"the run in {self.path} is unfinished")
         # A disk that is full must not hide the error that ended the run.
         with suppress(InterpError):
             self._end(status, f"{kind.__name__}: {error}"[:2000])

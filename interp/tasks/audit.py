@@ -11,7 +11,8 @@ from torch import Tensor
 
 from interp.hooks.baselines import rows as input_rows
 from interp.results.errors import BadInput
-from interp.results.estimate import Estimate, bootstrap_mean
+from interp.results.estimate import Estimate, bootstrap_mean, share
+from interp.tasks.behaviour import CONTRAST, not_done
 from interp.tasks.metrics import AtPosition, LogitDiff, LogProb, PerPrompt
 from interp.tasks.task import Task, ids_of
 from interp.tasks.text import Inputs, continuation, encode, mask_token
@@ -155,20 +156,20 @@ def _behaviour(task: Task, model: Any) -> list[Check]:
     corrupt, _ = measure(task, model, task.corrupt)
     unit = getattr(task.metric, "unit", "metric")
     gap = bootstrap_mean(clean - corrupt, task.clusters)
-    checks = [Check("effect", gap.low > 0, f"clean minus corrupt is {gap} {unit}" + (
-        "" if gap.low > 0 else ": the model does not tell them apart, so there is nothing to explain"), gap)]
+    said = f"{CONTRAST} is {gap} {unit}" if gap.low > 0 else not_done(model.name, task.name, gap, unit)
+    checks = [Check("effect", gap.low > 0, said, gap)]
     if right is not None:
-        accuracy = bootstrap_mean(right, task.clusters)
+        accuracy = share(right, task.clusters)
         chance = 0.0 if isinstance(task.metric, LogProb) else 0.5
         good = accuracy.low > chance
         checks.append(Check("accuracy", good, f"the model is right on {accuracy}" + (
             "" if good else f", no better than {chance:g}"), accuracy))
     low, high = getattr(task.metric, "bounds", (-np.inf, np.inf))
     reach = _NEAR * (high - low if np.isfinite(high - low) else 1.0)
-    share = float(((clean > high - reach) | (clean < low + reach)).mean())
-    stuck = f"{100 * share:.0f} % of the prompts are within {reach:g} of a bound of the metric"
-    saturated = "" if share <= 0.5 else ": small effects there are hidden, and gradients vanish"
-    checks.append(Check("ceiling", share <= 0.5, stuck + saturated, share, fatal=False))
+    near = float(((clean > high - reach) | (clean < low + reach)).mean())
+    stuck = f"{100 * near:.0f} % of the prompts are within {reach:g} of a bound of the metric"
+    saturated = "" if near <= 0.5 else ": small effects there are hidden, and gradients vanish"
+    checks.append(Check("ceiling", near <= 0.5, stuck + saturated, near, fatal=False))
     if not isinstance(task.clean, Tensor):
         checks.append(_padding(task, model, clean))
     return checks

@@ -37,6 +37,22 @@ def test_effects_have_other_baselines(baseline):
     assert json.loads(result.stdout)["baseline"] == baseline
 
 
+def test_effects_say_whether_the_model_does_the_task_and_what_the_columns_are():
+    said = interp("effects", "induction", "--model", "garden/induction-1l", "--n", "24", "--baseline", "mean").stdout
+    assert said.startswith("induction-1l does not do induction here: clean minus corrupt is ")
+    assert "n = 24, seed 0, baseline mean over the counterfactual prompts" in said
+    assert "24 prompts resampled" in said and "largest: the largest size on one prompt" in said
+    assert interp("effects", "induction", "--model", MODEL, "--n", "6").stdout.startswith("clean minus corrupt is ")
+
+
+def test_decompose_prints_the_largest_shares_first():
+    words = ("decompose", "--tokens", "0 5 9 3 5 9", "-m", MODEL)
+    shares = [part["share"] for part in json.loads(interp(*words, "--json").stdout)["parts"]]
+    assert shares == sorted(shares, reverse=True)
+    said = interp(*words, "--top", "1").stdout
+    assert f"{shares[0]:.4g}" in said and "more rows" in said and "in its own unit" in said
+
+
 def test_decompose_prints_the_parts_of_the_package():
     tokens = "0 5 9 3 5 9"
     result = interp("decompose", "--tokens", tokens, "-m", MODEL, "--source", "L0H1", "--rules", "frozen", "--json")

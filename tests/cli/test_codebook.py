@@ -43,8 +43,25 @@ def test_search_lists_codes_and_examples(folder, tmp_path):
     texts = tmp_path / "texts.txt"
     texts.write_text("the war was long\n\nthe peace was short\n\nthe end\n\nthe beginning")
     assert interp("codebook", "search", folder, "the", "--file", texts, "--json").exit_code == 0
+    near = interp("codebook", "search", folder, "--like", "blocks.1.hook_mlp_out:0:3", "--n", "4", "--texts", "4",
+                  "--json")
+    told = json.loads(near.stdout)
+    assert told["like"] and len(told["codes"]) == 4 and 3 not in [row["code"] for row in told["codes"]]
+    assert set(told["codes"][0]) == {"site", "group", "code", "cosine"}
     missing = interp("codebook", "search", folder, "zebra", "--file", texts)
     assert missing.exit_code == 1 and "marks 0 tokens" in missing.stderr and not missing.stdout
+
+
+@pytest.mark.parametrize(("asked", "says"), [
+    (("the", "--topic", "--by", "f1"), "leave --by out"), (("the", "--topic", "--by", "foo"), "'precision', 'f1'"),
+    (("the", "--by", "foo"), "'precision', 'f1'"), ((), "give a REGEX, or --like"),
+    (("the", "--like", "blocks.1.hook_mlp_out:0:3"), "give a REGEX, or --like"),
+    (("--like", "blocks.1.hook_mlp_out:0:3", "--topic"), "leave --topic"), (("--like", "x"), "site, group, code"),
+    (("--like", "blocks.1.hook_mlp_out:0:99"), "code 99 of group 0"),
+])
+def test_what_a_search_cannot_do_is_refused_before_texts_are_read(folder, tmp_path, asked, says):
+    result = interp("codebook", "search", folder, *asked, "--index", tmp_path / "i")
+    assert result.exit_code and says in result.stderr and not result.stdout and not (tmp_path / "i").exists()
 
 
 def test_steer_writes_both_texts_and_says_how_fluent(folder, tmp_path):

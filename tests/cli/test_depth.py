@@ -37,6 +37,13 @@ def test_mistakes_are_named_before_anything_is_written(arguments, says, tmp_path
     assert done.exit_code == 1 and says in done.stderr and not (tmp_path / "run").exists()
 
 
+def test_a_model_of_small_pictures_asks_for_a_task_of_them(tmp_path):
+    done = interp("depth", "garden/digits-vit", "--n", 3, "--out", tmp_path / "run")
+    assert done.exit_code == 1 and "takes 8 x 8" in done.stderr and "--task, such as digits" in done.stderr
+    again = interp("depth", "garden/digits-vit", "--task", "digits", "--skip", "none", "--out", tmp_path / "run")
+    assert again.exit_code == 0, again.stderr
+
+
 def test_a_model_that_does_not_read_english_asks_for_a_task(tmp_path):
     done = interp("depth", "rxnmapper", "--n", 3, "--out", tmp_path / "run")
     assert done.exit_code == 1 and "--task" in done.stderr and not (tmp_path / "run").exists()

@@ -156,6 +156,30 @@ def test_resume_without_a_folder_finds_the_unfinished_run(tmp_path, monkeypatch)
     assert [row["status"] for row in json.loads(interp("runs", "--json").stdout)["runs"]] == ["done"]
 
 
+def test_resume_of_a_finished_run_says_that_it_is_finished(found):
+    again = interp(*TASK, "--out", found[0], "--resume")
+    assert again.exit_code == 1 and "it is finished: read what is in it" in again.stderr
+
+
+@pytest.mark.parametrize(("where", "words", "said"), [
+    ("interp.commands.opened.open_model", TASK, "interrupted"),  # nothing had begun
+    ("interp.discovery.discover", TASK, "interrupted; the run in run is unfinished; go on with the same command and "
+     "--resume"),
+    ("interp.discovery.disagreement.disagreement", ("disagreement", *TASK[1:4]),
+     "interrupted; the run in run is unfinished"),
+    ("interp.garden.train.train", ("train", "induction-1l"),
+     "interrupted; what is finished is kept: run the same command again"),
+])
+def test_an_interrupt_promises_no_more_than_is_kept(where, words, said, tmp_path, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(where, interrupt)
+    result = interp(*words, "--out", "run")
+    assert result.exit_code == 130 and result.stderr.strip().splitlines()[-1] == said
+
+
 def test_evaluate_reopens_a_circuit_and_agrees_with_the_discovery(found, tmp_path):
     result = interp("evaluate", found[0], "--draws", "5", "--out", tmp_path / "run", "--json")
     assert result.exit_code == 0, result.stderr
@@ -163,9 +187,10 @@ def test_evaluate_reopens_a_circuit_and_agrees_with_the_discovery(found, tmp_pat
     assert Circuit.load(tmp_path / "run" / "circuit.json") == Circuit.load(found[0] / "circuit.json")
 
 
-def test_evaluate_against_a_known_circuit(found, tmp_path):
-    path = found[0] / "circuit.json"
-    result = interp("evaluate", path, "--truth", path, "--draws", "0", "--out", tmp_path / "run", "--json")
+@pytest.mark.parametrize("truth", ["circuit.json", "."])
+def test_evaluate_against_a_known_circuit(truth, found, tmp_path):
+    words = ("--truth", found[0] / truth, "--draws", "0", "--out", tmp_path / "run", "--json")
+    result = interp("evaluate", found[0], *words)
     statistics = {row["statistic"]: row["value"] for row in json.loads(result.stdout)["evaluation"]["statistics"]}
     assert statistics["AUPRC"] == statistics["AUROC"] == statistics["F1"] == 1.0
 

@@ -49,7 +49,9 @@ def test_show_as_json_lists_every_site():
 
 
 @pytest.mark.parametrize(("args", "code", "message"), [
-    (("show", "peri-nl"), 3, "peri-nl"),
+    (("show", "peri-nl"), 3, 'Did you mean "peri-ln"? It is an architecture'),
+    (("show", "mamaba"), 3, 'Did you mean "mamba"?'),
+    (("show", ""), 1, "'' is no model; give a name"),
     (("fetch", "minilm"), 1, 'Did you mean "minilm-l6"?'),
     (("show", "garden/induction-3l"), 3, 'Did you mean "garden/induction-2l"?'),
 ])

@@ -8,6 +8,7 @@ import pytest
 
 from interp.cli import app
 from interp.garden.shipped_programs import open_program, program_names
+from interp.results import Estimate
 from tests.cli.helpers import interp, process
 
 QUICK = ("--steps", "30", "--set", "batch=64")
@@ -77,6 +78,17 @@ def test_show_and_the_python_file_that_runs_anywhere(trained, tmp_path):
     assert ran.stdout.split() == open_program(str(trained[0])).run(list("abac")), ran.stderr
 
 
+def test_show_says_how_well_a_program_does(trained, tmp_path):
+    scores = json.loads((trained[0] / "metrics.json").read_text())["scores"]
+    for program in (trained[0], trained[0] / "program.json"):
+        assert json.loads(interp("programs", "show", program, "--json").stdout)["scores"] == scores
+    said = interp("programs", "show", trained[0]).stdout
+    assert f"accuracy on held-out sequences: {Estimate.from_dict(scores['accuracy'])}" in said
+    bare = tmp_path / "program.json"
+    bare.write_bytes((trained[0] / "program.json").read_bytes())
+    assert "accuracy" not in interp("programs", "show", bare).stdout
+
+
 def test_run_answers_and_explains():
     result = interp("programs", "run", "a b a", "--program", "hist", "--explain", "0")
     first, *why = result.stdout.splitlines()
@@ -114,7 +126,8 @@ def _shipped(name):
     (("show", "hits"), 3, 'Did you mean "hist"?'),
     (("run", "a z", "-p", "hist"), 1, "does not know the token 'z'"),
     (("run", "a b a b a b a b a b", "-p", "hist"), 1, "takes up to"),
-    (("run", "", "-p", "hist"), 1, "no sequence of tokens"),
+    (("run", "", "-p", "hist"), 1, "separate them by blanks"),
+    (("run", "312"), 1, "separate them by blanks, such as '3 1 2'"),
     (("compile", "revers"), 3, 'Did you mean "reverse"?'),
     (("compile", "hist", "--run", "a z"), 1, "is no token"),
     (("compile", "hist", "--norm", "batchnorm"), 1, "layernorm"),

@@ -67,7 +67,7 @@ def test_a_sweep_tells_of_every_cell_and_of_the_seeds(swept):
         run = Run.open(folder / cell["cell"])
         assert cell["faithfulness"] == run.info["summary"]["faithfulness"]["value"] and cell["of"] == 8
         assert cell["nodes"] == len(Circuit.load(run.path / "circuit.json").nodes) and cell["forwards"] > 0
-        assert cell["low"] <= cell["faithfulness"] <= cell["high"] and 0 < cell["random_p"] <= 1
+        assert cell["low"] <= cell["faithfulness"] <= cell["high"] and 0 < cell["p_same_size_and_depths"] <= 1
     over = {(line["task"], line["method"]): line for line in told["summary"]}
     values = [cell["faithfulness"] for cell in done[2:]]
     assert over["induction", "tangent"]["faithfulness"] == pytest.approx(sum(values) / 2)
@@ -214,5 +214,5 @@ def test_a_worker_killed_in_the_middle_loses_nothing(engine, request, tmp_path):
     assert told["failed"] == 0 and told["computed"] == 4
     for cell, whole in zip(told["cells"], alone["cells"]):
         same(tmp_path / "crew" / cell["cell"], tmp_path / "alone" / whole["cell"])
-        for key in ("nodes", "faithfulness", "low", "high", "random_p"):
+        for key in ("nodes", "faithfulness", "low", "high", "p_same_size_and_depths"):
             assert cell[key] == whole[key]

@@ -202,6 +202,11 @@ def test_books_compose_with_ordinary_interventions(books):
     (lambda b: attach(b.model, "blocks.0.hook_mlp_out", n_codes=4, k=5), BadInput, "k=5"),
     (lambda b: attach(b.model, "blocks.0.attn.hook_z", groups=2), BadInput, "one book per head"),
     (lambda b: attach(b.model, "blocks.0.hook_mlp_out", groups=3), BadInput, "cannot be cut into 3"),
+    (lambda b: attach(b.model, "blocks.0.hook_mlp_out", groups=0), BadInput, "groups=0"),
+    (lambda b: attach(b.model, "blocks.0.hook_mlp_out", n_codes=-1), BadInput, "n_codes=-1"),
+    (lambda b: attach(b.model, "blocks.0.hook_mlp_out", k=2.0), BadInput, "k=2.0"),
+    (lambda b: attach(b.model, "blocks.0.hook_mlp_out", similarty="cosine"), BadInput, "similarity"),
+    (lambda b: attach(b.model, []), BadInput, "no site was named"),
     (lambda b: attach(b.model, "blocks.0.hook_mlp_out", init="kmeans"), BadInput, "example"),
     (lambda b: attach(build("swin", seed=0), "blocks.0.hook_attn_out"), BadInput, "example"),
     (lambda b: gpt().edit(b).__enter__(), BadInput, "belong to gpt"),
@@ -215,7 +220,7 @@ def test_activations_that_are_not_finite_are_refused_and_the_model_is_left_alone
     with torch.no_grad():
         kept = books.model.module.blocks[0].mlp.up.weight.clone()
         books.model.module.blocks[0].mlp.up.weight[0] = torch.nan
-    with pytest.raises(BadInput, match="NaN"):
+    with pytest.raises(BadInput, match="at 'blocks.1.attn.hook_z': the activations hold NaN"):
         books(ids())
     with torch.no_grad():
         books.model.module.blocks[0].mlp.up.weight.copy_(kept)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from interp import load
 from interp.codebook import attach
 from interp.codebook.circuits import Code, code_circuit, commonest, suppressed
 from interp.garden.catalog import build
@@ -97,3 +98,17 @@ def test_bad_input_says_what_to_do():
     if unused:
         with pytest.raises(BadInput, match="active nowhere"):
             code_circuit(books, x, [Code("blocks.0.attn.hook_z", *unused[0])], target)
+
+
+def test_padding_is_no_token():
+    model = load("garden/text-small")
+    ids = torch.randint(5, 1000, (4, 12), generator=torch.Generator().manual_seed(0))
+    padded = {"input_ids": torch.nn.functional.pad(ids, (0, 7), value=7),
+              "attention_mask": torch.nn.functional.pad(torch.ones_like(ids), (0, 7))}
+    books = attach(model, ["blocks.0.attn.hook_z", "blocks.2.attn.hook_z"], n_codes=20, k=2, init="kmeans", example=ids)
+    sources, targets = (commonest(books, ids, site, 3) for site in books.sites)
+    assert sources == commonest(books, padded, books.sites[0], 3)
+    for ask in (code_circuit, suppressed):
+        plain, with_padding = ask(books, ids, sources, targets).frame(), ask(books, padded, sources, targets).frame()
+        assert plain["tokens"].tolist() == with_padding["tokens"].tolist()
+        assert with_padding["effect"].to_numpy() == pytest.approx(plain["effect"].to_numpy(), abs=1e-5)

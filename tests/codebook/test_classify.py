@@ -69,6 +69,26 @@ def test_rare_codes_are_not_detectors_and_a_label_without_one_counts_as_zero():
     assert found.figure().data
 
 
+def test_a_label_that_one_half_does_not_have_is_left_out():
+    labels = torch.tensor([[0, 0, 1, 2]] * 2 + [[0, 0, 0, 3]] * 2)
+    ids = labels[..., None, None]
+    select = torch.arange(4) < 2
+    found = detectors({"s": ids}, labels, 4, select=select)
+    assert found.frame()["label"].tolist() == [0] and found.left_out == (1, 2, 3)
+    assert found.means()["precision"].tolist() == [1.0] and found.means()["union_recall"].tolist() == [1.0]
+    values = torch.stack([labels == 0, labels == 1], -1).float()
+    assert neurons(values, labels, {0: 1.0, 1: 1.0, 3: 1.0}, select=select) == {0: (1.0, 1.0)}
+    with pytest.raises(BadInput, match="no label is on both"):
+        detectors({"s": ids}, labels.where(labels > 0, -100), 4, select=select)
+
+
+def test_codes_of_an_index_are_whole_numbers_of_another_type():
+    ids, labels = drawn(3)
+    select = torch.arange(8) < 4
+    wanted = detectors({"s": ids}, labels, 6, select=select).frame()
+    assert detectors({"s": ids.short()}, labels, 6, select=select).frame().equals(wanted)
+
+
 def test_purity_by_hand_and_shuffled_labels_are_less_pure():
     labels = torch.arange(3).repeat(2, 40)
     assert purity(labels[..., None, None], labels, 5) == pytest.approx(
@@ -92,6 +112,7 @@ def test_the_best_neuron_is_found_with_its_sign_and_threshold():
     ({"select": torch.ones(8, dtype=torch.bool)}, "scored on the latter"),
     ({"select": torch.tensor([True, False])}, "select is True"),
     ({"labels": torch.zeros(8, 4, dtype=torch.long)}, "one label per token"),
+    ({"labels": torch.zeros(8, 5)}, "whole numbers from 0 on"),
 ])
 def test_bad_input_says_what_is_wrong(change, says):
     ids, labels = drawn(0)
@@ -100,3 +121,5 @@ def test_bad_input_says_what_is_wrong(change, says):
         detectors({"s": ids}, given["labels"], 6, select=given["select"])
     with pytest.raises(BadInput, match="no token has a label"):
         purity(ids, torch.full((8, 5), -100), 6)
+    with pytest.raises(BadInput, match="whole numbers"):
+        purity(ids, torch.zeros(8, 5), 6)

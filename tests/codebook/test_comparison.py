@@ -1,16 +1,17 @@
 """Rivals of codes, thresholds chosen and scored apart, and stability, against counts by hand."""
 
 import math
+from unittest.mock import patch
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.codebook import attach
+from interp.codebook import attach, seeds
 from interp.codebook.book import EMPTY
-from interp.codebook.classify import count
-from interp.codebook.comparison import compare, means
+from interp.codebook.classify import PADDING, count
+from interp.codebook.comparison import _probe, compare, means
 from interp.codebook.rivals import principal, rivals
 from interp.codebook.sae import TopKAutoencoder
 from interp.codebook.seeds import stability
@@ -164,6 +165,52 @@ def test_means_over_seeds_have_their_range(compared):
     assert both["one_f1"].tolist() == pytest.approx(table["one_f1"].tolist())
 
 
+def behind(x, n, fill):
+    """x with n more columns."""
+    return torch.cat([x, x.new_full((len(x), n, *x.shape[2:]), fill)], 1)
+
+
+def test_rivals_do_not_see_padding():
+    model = build("gpt", seed=0, d_model=16, n_layers=1, n_heads=2, d_vocab=4, n_ctx=20)
+    x = FSM.batch(40, 13, torch.Generator().manual_seed(0))[0]
+    given = {"input_ids": behind(x, 7, 3), "attention_mask": behind(torch.ones_like(x), 7, 0)}
+    labels = FSM.labels(x)
+    books = attach(model, "blocks.0.hook_mlp_out", n_codes=12, k=1, init="kmeans", example=x)
+    select = torch.arange(40) % 2 == 0
+    plain, found = (compare(books, one, one, own, select=select, steps=20).frame().drop(columns="site")
+                    .set_index("detector").drop("linear probe")
+                    for one, own in ((x, labels), (given, behind(labels, 7, PADDING))))
+    assert found.to_numpy() == pytest.approx(plain.to_numpy(), abs=1e-4, nan_ok=True)
+
+
+def test_the_probe_does_not_see_padding():
+    values, labels = torch.randn(12, 5, 3, generator=torch.Generator().manual_seed(0)), torch.arange(60).view(12, 5) % 3
+    select = torch.arange(12) < 6
+    plain = _probe(values, labels, select)
+    assert torch.allclose(_probe(behind(values, 4, 100.0), behind(labels, 4, PADDING), select)[:, :5], plain, atol=1e-4)
+
+
+def test_models_of_half_precision_are_compared():
+    model = build("gpt", seed=0, d_model=16, n_layers=1, n_heads=2, d_vocab=4, n_ctx=13).to(torch.bfloat16)
+    x = FSM.batch(20, 13, torch.Generator().manual_seed(0))[0]
+    books = attach(model, "blocks.0.hook_mlp_out", n_codes=12, k=1, init="kmeans", example=x)
+    assert len(compare(books, x, x, FSM.labels(x), select=torch.arange(20) % 2 == 0, steps=5).frame()) == 8
+
+
+def test_all_detectors_are_scored_on_the_labels_of_both_halves():
+    model = build("gpt", seed=0, d_model=16, n_layers=1, n_heads=2, d_vocab=4, n_ctx=13)
+    x = FSM.batch(40, 13, torch.Generator().manual_seed(0))[0]
+    books = attach(model, "blocks.0.hook_mlp_out", n_codes=12, k=1, init="kmeans", example=x)
+    labels, select = FSM.labels(x), torch.arange(40) % 2 == 0
+    labels[0, 12], labels[1, 12] = 7, 8  # one on each half, alone
+    found = compare(books, x, x, labels, select=select, steps=5)
+    assert found.left_out == (7, 8)
+    for _, rows in found.by_label.groupby("detector"):
+        assert rows["label"].tolist() == list(range(6)) and rows["one_f1"].notna().all()
+    with pytest.raises(BadInput, match="whole numbers"):
+        compare(books, x, x, labels.double(), select=select)
+
+
 # -- stability -----------------------------------------------------------------------------------------------------
 
 
@@ -183,3 +230,21 @@ def test_stability_by_hand():
     assert part["mean"] == 1.0 and part["live"] == 1
     with pytest.raises(BadInput, match="same input"):
         stability(a, b[:, :2])
+    with pytest.raises(BadInput, match="no code is active on the 4 tokens"):
+        stability(torch.full_like(a, EMPTY), b)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6))
+def test_stability_is_a_loop_over_pairs_of_codes_in_parts_of_any_size(seed):
+    generator = torch.Generator().manual_seed(seed)
+    a, b = (torch.rand(3, 7, 2, n, generator=generator).topk(2)[1] for n in (5, 4))
+    a[0, :2] = EMPTY
+    on = [{(g, c): {(r, p) for r in range(3) for p in range(7) if c in ids[r, p, g].tolist()}
+           for g in range(2) for c in range(5)} for ids in (a, b)]
+    best = [(max(len(own & other) / len(own | other) for other in on[1].values()), len(own))
+            for own in on[0].values() if own]
+    with patch.object(seeds, "FEATURES", 3):
+        found = stability(a, b)
+    assert found["mean"] == pytest.approx(sum(share for share, _ in best) / len(best)) and found["live"] == len(best)
+    assert found["weighted"] == pytest.approx(sum(share * n for share, n in best) / sum(n for _, n in best))

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from interp.codebook import TokenCodes, attach
+from interp.codebook import TokenCodes, attach, topics
 from interp.codebook import index as module
 from interp.codebook.index import build_index
 from interp.codebook.topics import shares
 from interp.garden.catalog import build as build_model
 from interp.garden.loading import load
-from interp.results.errors import BadFile, BadInput
+from interp.results.errors import BadFile, BadInput, InterpError
 from interp.tasks.corpus import documents
 
 SITES = ["blocks.0.attn.hook_z", "blocks.1.hook_mlp_out"]
@@ -121,6 +121,68 @@ def test_an_index_may_be_written_from_memory_and_overwrites_only_its_own(whole, 
         other.save(tmp_path)
 
 
+@pytest.mark.parametrize("made", ["saved", "built"])
+def test_an_index_saved_onto_itself_is_what_it_was(made, whole, books, texts, tmp_path):
+    if made == "saved":
+        whole.save(tmp_path / "i")
+    else:
+        build_index(books, texts, tmp_path / "i", length=64)
+    before, opened = files(tmp_path / "i"), TokenCodes.load(tmp_path / "i", books)
+    opened.save(tmp_path / "i")
+    assert files(tmp_path / "i") == before
+    for codes in (opened, TokenCodes.load(tmp_path / "i", books)):
+        assert all(torch.equal(codes.codes[s].long(), whole.codes[s]) for s in SITES)
+
+
+def test_an_index_is_one_whether_it_was_saved_or_built(whole, books, texts, tmp_path):
+    whole.save(tmp_path / "saved")
+    build_index(books, texts, tmp_path / "built", length=64)
+    assert files(tmp_path / "saved") == files(tmp_path / "built")
+    with pytest.raises(BadInput, match="other texts, windows or halves"):
+        build_index(books, texts, tmp_path / "saved", length=64, seed=1)
+
+
+def test_a_write_that_fails_leaves_the_codes_that_were_there(whole, books, tmp_path, monkeypatch):
+    whole.save(tmp_path)
+    before = files(tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "replace", full)
+    with pytest.raises(InterpError, match="disk is full"):
+        whole.save(tmp_path)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("changed", [{"k": 1}, {"similarity": "euclidean"}, {"reduction": "mean"},
+                                     {"pre_norm": "layer"}])
+def test_an_index_of_books_with_other_settings_is_not_gone_on_with(changed, found, model, texts, tmp_path):
+    before, other = files(tmp_path / "index"), attach(model, SITES, n_codes=40, seed=1, **{"k": 2} | changed)
+    for act in (lambda: build_index(other, texts, tmp_path / "index", length=64),
+                lambda: TokenCodes.load(tmp_path / "index", other)):
+        with pytest.raises(BadInput, match="another codebook"):
+            act()
+    assert files(tmp_path / "index") == before
+
+
+def test_codes_that_cannot_be_read_leave_no_index_behind(books, texts, tmp_path, monkeypatch):
+    def broken(x):
+        raise BadInput("NaN")
+
+    monkeypatch.setattr(books, "read_codes", broken)
+    with pytest.raises(BadInput, match="NaN"):
+        build_index(books, texts, tmp_path / "i", length=64)
+    assert not (tmp_path / "i").exists()
+
+
+def test_names_of_special_tokens_are_kept(tmp_path):
+    model = load("rxnmapper")
+    books = attach(model, "blocks.0.attn.hook_z", n_codes=9, k=1)
+    found = build_index(books, ["CC(=O)O", "CCN"], tmp_path)
+    assert found.tokens.around(1, 0, 2) == ("", "[CLS]", "CC")
+
+
 # -- topics and labels ---------------------------------------------------------------------------------------------
 
 
@@ -147,6 +209,33 @@ def test_a_topic_code_is_active_where_the_words_are_and_scored_on_other_rows(who
         whole.topic("xyzzy")
     with pytest.raises(BadInput, match="row 999"):
         whole.topics(999)
+
+
+def test_topics_are_the_same_in_parts_that_fit_in_memory(whole, monkeypatch):
+    together = whole.topic("war|peace", n=30)
+    asked, own = [], topics.shares
+
+    def seen(found, site, rows=None, groups=slice(None)):
+        part = own(found, site, rows, groups)
+        asked.append(part.numel())
+        return part
+
+    monkeypatch.setattr(topics, "shares", seen)
+    monkeypatch.setattr(topics, "SHARES", len(whole.tokens) * 40)
+    assert whole.topic("war|peace", n=30).equals(together)
+    assert asked == [len(whole.tokens) * 40] * 5  # four heads and an MLP
+
+
+def test_labels_are_searched_on_disk_too(found, whole, texts):
+    classes = torch.arange(len(texts)) % 2
+    assert found.labelled(classes).frame().equals(whole.labelled(classes).frame())
+
+
+@pytest.mark.parametrize(("labels", "says"), [(-torch.ones(13).long(), "no label is on both"),
+                                              (torch.ones(13), "whole numbers")])
+def test_labels_that_cannot_be_searched_are_refused(labels, says, whole):
+    with pytest.raises(BadInput, match=says):
+        whole.labelled(labels)
 
 
 def test_labels_of_texts_are_labels_of_their_tokens(whole, texts):

@@ -28,6 +28,14 @@ def test_the_strength_of_a_code_is_its_place_among_those_that_are_active(books):
         assert frame["strength"].to_list() == pytest.approx(wanted)
 
 
+def test_a_text_is_read_without_a_look_at_all_the_weights(books, monkeypatch):
+    def looked(tensors):
+        raise AssertionError("hashed")
+
+    monkeypatch.setattr("interp.codebook.search.digest", looked)
+    assert len(on_text(books, TEXT, Code(SITE, 0, 1)))
+
+
 @pytest.mark.parametrize(("code", "message"), [
     (Code("blocks.0.hook_mlp_out", 0, 1), "no books at"), (Code(SITE, 4, 1), "4 groups of 12"),
     (Code(SITE, 0, 12), "code 12 of group 0"),

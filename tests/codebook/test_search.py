@@ -1,14 +1,20 @@
 """Tokens that know their characters, and codes found over them."""
 
+import re
+import time
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from interp.codebook import TokenCodes, attach, generate, perplexity
-from interp.codebook.search import similar
-from interp.codebook.tokens import spelled, tokenise
+from interp.codebook import TokenCodes, attach, build_index, generate, perplexity, similar
+from interp.codebook import search as module
+from interp.codebook.files import digest
+from interp.codebook.tokens import Tokens, spelled, tokenise, whole_words
 from interp.garden.catalog import build
 from interp.garden.loading import load
-from interp.results.errors import BadFile, BadInput
+from interp.results.errors import BadFile, BadInput, MissingSite
 from interp.tasks.corpus import documents
 
 SITES = ["blocks.0.attn.hook_z", "blocks.1.hook_mlp_out"]
@@ -75,19 +81,88 @@ def test_matches_respect_words_groups_and_place():
     assert tokens.matches("(he)at").nonzero()[:, 1].tolist() == [4]
     assert tokens.matches("(?:he)at").nonzero()[:, 1].tolist() == [5]  # a group that captures nothing
     assert tokens.matches("heat|(zzz)").sum() == 0  # its group took no part
+    assert tokens.matches("(zzz)|he(at)").nonzero()[:, 1].tolist() == [5]  # the other one did
+    assert tokens.matches("(x*)he(at)").nonzero()[:, 1].tolist() == [5]
+
+
+def cut(text, sizes, width):
+    """A text in tokens of these sizes, in windows of `width` tokens."""
+    edges = [0]
+    while edges[-1] < len(text):
+        edges.append(min(len(text), edges[-1] + sizes[len(edges) % len(sizes)]))
+    n = -(-(len(edges) - 1) // width)
+    start, stop = torch.full((n, width), -1), torch.full((n, width), -1)
+    start.view(-1)[: len(edges) - 1] = torch.tensor(edges[:-1])
+    stop.view(-1)[: len(edges) - 1] = torch.tensor(edges[1:])
+    return Tokens(torch.zeros(n, width).long(), start >= 0, start, stop, torch.zeros(n).long(), (text,))
+
+
+@settings(max_examples=60)
+@given(st.text("ab ", min_size=1, max_size=40), st.lists(st.integers(1, 4), min_size=1, max_size=5), st.integers(1, 6),
+       st.sampled_from(["a+", "ab|ba", "(a)b|b(b)", "a(?= (b))", "b a"]), st.sampled_from(["first", "last", "all"]))
+def test_matches_are_a_loop_over_the_tokens_of_the_whole_text(text, sizes, width, pattern, at):
+    tokens = cut(text, sizes, width)
+    wanted = torch.zeros_like(tokens.real)
+    for match in re.finditer(pattern, text):
+        low, high = next((match.span(i + 1) for i, g in enumerate(match.groups()) if g), match.span())
+        under = [(r, p) for r, p in tokens.real.nonzero().tolist()
+                 if tokens.start[r, p] < high and tokens.stop[r, p] > low]
+        for place in {"first": under[:1], "last": under[-1:], "all": under}[at]:
+            wanted[place] = True
+    assert torch.equal(tokens.matches(pattern, words=False, at=at), wanted)
+    assert torch.equal(_shuffled(tokens, range(len(tokens))[::-1]).matches(pattern, words=False, at=at), wanted.flip(0))
+
+
+def _shuffled(tokens, order):
+    rows = list(order)
+    return Tokens(*(part[rows] for part in (tokens.ids, tokens.real, tokens.start, tokens.stop, tokens.text)),
+                  tokens.texts)
+
+
+def test_a_match_across_two_windows_is_marked_once():
+    tokens = cut("the warfare", [3, 4], 2)  # "the ", "war" | "fare"
+    assert [tokens.piece(*at) for at in ((0, 0), (0, 1), (1, 0))] == ["the ", "war", "fare"]
+    assert tokens.matches("warfare").tolist() == [[False, False], [True, False]]
+    assert tokens.matches("warfare", at="first").tolist() == [[False, True], [False, False]]
+    assert tokens.matches("warfare", at="all").tolist() == [[False, True], [True, False]]
+
+
+def test_a_long_text_is_searched_in_one_pass():
+    tokens = cut("the war of the land " * 5000, [4], 64)
+    began = time.perf_counter()
+    assert int(tokens.matches("the").sum()) == 10_000
+    assert time.perf_counter() - began < 2  # window by window it is minutes
+
+
+@pytest.mark.parametrize(("pattern", "found"), [
+    ("war", ["war"]), ("(?i)war", ["War", "war"]), ("(?i)(?m)^the|war", ["The", "War", "war"]),
+    ("(?x) w a r  # a comment", ["war"]), ("he|hen", ["hen"]), ("caf", []), ("(?a)caf", ["caf"]),
+])
+def test_whole_words_keep_the_flags_of_their_pattern(pattern, found):
+    assert [m[0] for m in whole_words(pattern).finditer("The War of the hen: war, warfare, café")] == found
+
+
+@pytest.mark.parametrize("pattern", ["(", "war)|(?:peace", "a{99999999999}", "war(?i)"])
+def test_whole_words_of_what_is_no_pattern_are_refused(pattern):
+    with pytest.raises(BadInput, match="no regular expression"):
+        whole_words(pattern)
 
 
 def test_special_tokens_are_nowhere():
-    own = load("minilm-l6") if _there("minilm-l6") else load("rxnmapper")
-    tokens = tokenise(own.tokenizer, ["CC(=O)O"], 32)
+    tokens = tokenise(load("rxnmapper").tokenizer, ["CC(=O)O.CCN" * 3], 16)
     assert tokens.start[0, 0] == -1 and tokens.piece(0, 0) == ""
     assert not tokens.matches(".+", words=False, at="all")[0, 0]
 
 
-def _there(name):
-    from interp.garden.fetch import is_fetched
-
-    return is_fetched(name)
+def test_a_special_token_is_shown_between_its_neighbours():
+    text = "CC(=O)O.CCN" * 3
+    tokens = tokenise(load("rxnmapper").tokenizer, [text], 16)
+    assert len(tokens) > 1
+    for row in range(len(tokens)):
+        last = int(tokens.real[row].sum()) - 1
+        begin, end = int(tokens.start[row, 1]), int(tokens.stop[row, last - 1])
+        assert tokens.around(row, 0, 5) == (text[max(0, begin - 5) : begin], "[CLS]", text[begin : begin + 5])
+        assert tokens.around(row, last, 5) == (text[end - 5 : end], "[SEP]", text[end : end + 5])
 
 
 @pytest.mark.parametrize(("pattern", "says"), [("(", "no regular expression"), ("x*", "empty text")])
@@ -133,6 +208,21 @@ def test_examples_show_where_a_code_is_active_the_most_similar_first(found):
         found.examples(SITES[1], 0, 99)
 
 
+def test_codes_are_not_sought_at_a_site_that_has_none(found):
+    for act in (found.search, found.topic):
+        with pytest.raises(MissingSite, match="no codes of 'blocks.0.attn.hook_q'.*hook_z"):
+            act("the", sites=["blocks.0.attn.hook_q"])
+    assert set(found.search("the", sites=SITES[1], least_hits=1).frame()["site"]) == {SITES[1]}
+
+
+def test_codes_of_what_does_not_depend_on_the_tokens_are_refused(model, texts, tmp_path):
+    books = attach(model, "hook_pos_embed", n_codes=9, k=1)
+    for act in (lambda: TokenCodes.of(books, texts), lambda: build_index(books, texts, tmp_path / "i")):
+        with pytest.raises(BadInput, match="'hook_pos_embed' has codes for"):
+            act()
+    assert not (tmp_path / "i").exists()
+
+
 def test_topics_and_similar_codes(found, books):
     table = found.topics(0, 0.2)
     for _, row in table.iterrows():
@@ -164,6 +254,30 @@ def test_saved_codes_come_back_and_belong_to_their_books_only(found, books, mode
     (tmp_path / "tokens.safetensors").write_bytes(b"x")
     with pytest.raises(BadFile, match="damaged"):
         TokenCodes.load(tmp_path, books)
+
+
+@pytest.mark.parametrize("changed", [{"k": 1}, {"similarity": "euclidean"}, {"reduction": "mean"}, {"pre_norm": "rms"}])
+def test_codes_of_books_with_other_settings_are_refused(changed, model, texts):
+    made = attach(model, SITES[1], n_codes=40, k=2, seed=3)
+    found = TokenCodes.of(made, texts[:2], length=64)
+    assert found.check(attach(model, SITES[1], n_codes=40, k=2, seed=3)) is found
+    with pytest.raises(BadInput, match="another codebook"):
+        found.check(attach(model, SITES[1], n_codes=40, seed=3, **{"k": 2} | changed))
+
+
+def test_weights_are_hashed_again_only_where_they_changed_however_that_was(monkeypatch):
+    made = build("gpt", seed=0, d_model=16, n_layers=1, n_heads=2, d_vocab=5, n_ctx=8)
+    books, weight, calls = attach(made, "blocks.0.hook_mlp_out", n_codes=9, k=1), next(made.module.parameters()), []
+    monkeypatch.setattr(module, "digest", lambda tensors: calls.append(tensors) or digest(tensors))
+    seen = [module.origin(books)["weights"]]
+    assert module.origin(books)["weights"] == seen[0] == digest(dict(made.module.named_parameters()))
+    assert sum("/" not in next(iter(call)) for call in calls) == 1  # of the model; books' names have one
+    weight.grad = torch.ones_like(weight)
+    for change in (lambda: weight.data.view(-1)[-1].add_(1e-3), lambda: weight.data.copy_(weight.data.flip(0)),
+                   lambda: torch.optim.SGD([weight], 0.1, fused=True).step()):
+        change()
+        assert module.origin(books)["weights"] not in seen
+        seen.append(module.origin(books)["weights"])
 
 
 def test_codes_of_another_tokenizer_are_refused(found, books):

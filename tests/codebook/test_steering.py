@@ -12,6 +12,7 @@ from interp.codebook.tokens import tokenise
 from interp.garden.catalog import build
 from interp.garden.loading import load
 from interp.results.errors import BadInput
+from interp.results.estimate import binomial
 from interp.tasks.corpus import documents
 
 SITE = "blocks.2.attn.hook_z"
@@ -47,10 +48,18 @@ def test_ways_are_generated_from_the_same_random_numbers_and_counted(books, mode
     words = {"the", "of"}
     naming = [bool(words & set(text.replace(",", " ").replace(".", " ").split())) for text in rows["text"]]
     assert rows["topic"].tolist() == naming
-    assert found.rates["codes"].value == pytest.approx(found.texts.query("way == 'codes'")["topic"].mean())
+    share = found.texts.query("way == 'codes'")["topic"]
+    assert found.rates["codes"] == binomial(share.sum(), len(share), "texts")
     assert found.figure().data
     with pytest.raises(BadInput, match="no regular expression"):
         steer(books, ["We"], ways, "(")
+    for given in ("We", []):
+        with pytest.raises(BadInput, match="a list of prompts"):
+            steer(books, given, ways, "the")
+    with pytest.raises(BadInput, match="at least one sample"):
+        steer(books, ["We"], ways, "the", samples=0)
+    with pytest.raises(BadInput, match="1 or more"):
+        generate(model, ids, 0)
     room = model.map.n_ctx - ids.shape[1]
     with pytest.raises(BadInput, match=f"do not fit the context of text-small, {model.map.n_ctx}; at most {room} do"):
         steer(books, ["We"], ways, "the", length=room + 1)
@@ -192,3 +201,14 @@ def test_codes_that_are_hardly_active_are_not_asked_about():
         blind(written(lambda ids: torch.ones_like(ids)), least=10_000)
     found = written(lambda ids: (ids == 3) & (torch.arange(40) < 2)[:, None])
     assert blind(found, seed=0).eligible == 1
+
+
+@pytest.mark.parametrize("least", [0, 10])
+def test_a_code_that_is_active_on_every_held_out_token_is_not_asked_about(least):
+    found = written(lambda ids: torch.ones_like(ids))
+    found.codes["blocks.0.hook_mlp_out"][found.select] = (found.tokens.ids[found.select] == 3).long()[..., None, None]
+    with pytest.raises(BadInput, match="but not on all"):
+        blind(found, least=least)
+    found.codes["blocks.0.hook_mlp_out"][int((~found.select).nonzero()[0, 0]), 0] = 0
+    read = blind(found, least=1)
+    assert read.table["code"].tolist() in ([0, 1], [1, 0]) and read.live == read.eligible == 2

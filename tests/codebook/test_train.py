@@ -183,7 +183,80 @@ def test_bad_settings_are_refused_before_anything_runs(tmp_path):
         books().train(draw, steps=0)
     with pytest.raises(BadInput, match="one row of targets"):
         measure(books(), torch.zeros(3, 4, dtype=torch.long), torch.zeros(2, 4, dtype=torch.long))
-    b = books()
+    b, x = books(), torch.zeros(3, 4, dtype=torch.long)
+    for data, says in (((x, x[:2]), "3 inputs with 2 targets"), ((x[:0], x[:0]), "0 inputs"),
+                       ((x, torch.full_like(x, -100)), "nothing to learn")):
+        with pytest.raises(BadInput, match=says):
+            b.train(data, steps=1)
+    with pytest.raises(BadInput, match="nothing to measure"):
+        measure(b, x, torch.full_like(x, -100))
+    with pytest.raises(BadInput, match="replaced every -1"):
+        b.train(draw, steps=1, replace_every=-1)
+    with pytest.raises(BadInput, match="no_grad"), torch.no_grad():
+        b.train(draw, steps=1)
     with pytest.raises(BadInput, match="lower rate"):
         b.train(draw, steps=2, objective=lambda output, targets: output.sum() * torch.inf, folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("other", ["codes", "weights", "data", "objective"])
+def test_a_checkpoint_of_another_start_is_not_gone_on_with(tmp_path, other):
+    x, targets = FSM.batch(8, 12, torch.Generator().manual_seed(0))
+    books().train((x, targets), steps=2, batch=4, folder=tmp_path)
+    assert books().train((x, targets), steps=2, batch=4, folder=tmp_path).start == 2
+    b, given = books(), {"objective": None} if other == "objective" else {}
+    with torch.no_grad():
+        if other == "codes":
+            next(iter(b.table.values())).codes[0, 0, 0] += 1
+        if other == "weights":
+            next(b.model.module.parameters()).view(-1)[0] += 1
+    data = (x.flip(0), targets.flip(0)) if other == "data" else (x, targets)
+    before = state(b)
+    with pytest.raises(BadInput, match=f"another run \\({other}"):
+        b.train(data, steps=2, batch=4, folder=tmp_path, **given)
+    assert same(before, state(b))
+
+
+def test_two_books_of_one_model_share_what_it_was_before_either_was_trained():
+    m = model()
+    x, targets = FSM.batch(8, 12, torch.Generator().manual_seed(0))
+    clean, kept = m(x), state(attach(m, SITES, n_codes=4, k=1))
+    first, second = (attach(m, site, n_codes=24, k=2, seed=1) for site in SITES)
+    for b in (first, second):
+        b.train((x, targets), steps=3, batch=4, rate=0.1, model_rate=0.1)
+    without = torch.nn.functional.cross_entropy(clean.flatten(0, 1), targets.flatten(), ignore_index=-100)
+    for b in (first, second):
+        assert measure(b, x, targets).scores["loss without books"].value == pytest.approx(without.item(), abs=1e-5)
+    assert torch.equal(first.detach()(x), clean) and torch.equal(second.detach()(x), clean)
+    after = state(attach(m, SITES, n_codes=4, k=1))
+    assert same(kept, after)
+
+
+def test_dropout_is_drawn_anew_from_the_seed_of_a_step():
+    found = []
+    for outer in (1, 2):
+        b = books()
+        b.model.module.noise = torch.nn.Dropout(0.5)  # a part, so that training mode reaches it
+        b.model.module.embed.register_forward_hook(lambda module, given, out, drop=b.model.module.noise: drop(out))
+        torch.manual_seed(outer)
+        b.train(draw, steps=3, batch=4, model_rate=1e-2)
+        found.append((state(b), torch.rand(1)))
+    assert same(found[0][0], found[1][0]) and found[0][1] != found[1][1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_codes_of_half_precision_models_are_learned_in_single_precision(dtype):
+    m = build("gpt", seed=0, d_model=16, n_layers=2, n_heads=2, d_vocab=4, n_ctx=12)
+    m.module.to(dtype)
+    b = attach(m, SITES, n_codes=24, k=2, pre_norm="layer")
+    training = b.train(draw, steps=30, batch=8, rate=1e-2, replace_every=0)
+    for book in b.table.values():
+        assert book.codes.dtype == torch.float32 and torch.isfinite(book.codes).all()
+    assert sum(training.error[-5:]) < 0.7 * sum(training.error[:5])
+    assert b(draw(2, torch.Generator())[0]).dtype == dtype
+
+
+def test_one_row_is_measured_without_intervals():
+    x, targets = FSM.batch(1, 12, torch.Generator().manual_seed(0))
+    found = measure(books(), x, targets).scores
+    assert found["loss"].value > 0 and found["loss"].high == float("inf") and "loss recovered" not in found

@@ -29,12 +29,17 @@ def test_a_node_is_knocked_out_on_held_out_prompts():
 
 
 @pytest.mark.parametrize("keys", [
-    {"m": "garden/repeats-gla", "t": "induction"},
+    {"m": "garden/repeats-llama", "t": "induction"},
     {"h": "L9H9", "run": "induction-2l"},  # a node that is not there, a run of another kind
 ])
 def test_it_works_for_other_models_and_with_what_is_not_there(keys):
     test = open_page("disagreement", n=12, **keys)
     assert not test.exception and ":material/error:" not in said(test)
+
+
+def test_what_the_model_does_not_do_is_not_explained():
+    test = open_page("disagreement", m="garden/repeats-gla", t="induction", n=12)
+    assert not test.exception and "repeats-gla does not do induction here" in said(test)
 
 
 def test_what_takes_long_is_a_job_and_its_run_is_shown(monkeypatch, runs):

@@ -254,7 +254,7 @@ def test_evidence_is_read_from_where_it_lies(tmp_path):
     one.save(tmp_path / "bare.json")
     found = compare(tmp_path / "run", tmp_path / "run" / "circuit.json", tmp_path / "bare.json", kept).evidence()
     assert found["faithfulness"].tolist()[:2] == [0.9, 0.9] and found["faithfulness"][3] == 0.9
-    assert np.isnan(found["faithfulness"][2]) and found["random_p"].tolist()[:2] == [0.02, 0.02]
+    assert np.isnan(found["faithfulness"][2]) and found["p_same_size_and_depths"].tolist()[:2] == [0.25, 0.25]
     assert found["name"].tolist() == ["A", "B", "C", "D"]
 
 

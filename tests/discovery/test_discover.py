@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 from torch import nn
 
+import interp
 from interp.adapters import At, hook
 from interp.discovery import METHODS, discover, nodes
 from interp.discovery.auto import auto_scores, missed_bound, shortlist
@@ -233,8 +234,16 @@ def test_unknown_methods_and_small_tasks_are_refused():
 
 def test_a_task_that_the_model_does_not_do_is_refused():
     ones = torch.ones(16, 4, dtype=torch.long)
-    with pytest.raises(BadInput, match="the ratio is undefined"):
+    with pytest.raises(BadInput, match="hand does not do logic here: clean minus emptied .* is 0 .*: use more prompts"):
         discover(MODEL, task_of(ones, ones))
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_prompts_that_leave_a_part_with_one_are_refused_without_a_word_of_ratios(n):
+    model = interp.load("garden/induction-2l")
+    with pytest.raises(BadInput, match="a part of induction has one prompt .*6 give every part two"):
+        discover(model, interp.task("induction", model=model, n=n, seed=0))
+    assert discover(model, interp.task("induction", model=model, n=6, seed=0)).nodes
 
 
 # -- above the budget --------------------------------------------------------------------------------------------

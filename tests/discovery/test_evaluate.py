@@ -201,7 +201,7 @@ def test_circuits_that_cannot_be_evaluated_are_refused():
     with pytest.raises(MissingSite, match="no site 'blocks.5.attn.hook_z'"):
         evaluate(MODEL, Circuit("other", "logic", "x", (stranger,), {stranger: 1.0}), mixed())
     ones = torch.ones(16, 4, dtype=torch.long)
-    with pytest.raises(BadInput, match="the ratio is undefined"):
+    with pytest.raises(BadInput, match="hand does not do logic here: clean minus emptied"):
         evaluate(MODEL, circuit(TRUE), task_of(ones, ones))
 
 

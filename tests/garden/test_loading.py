@@ -297,6 +297,9 @@ def test_unknown_names_say_what_there_is(tmp_path):
     (tmp_path / "weights.bin").write_text("")
     with pytest.raises(BadFile, match="is a file"):
         load(tmp_path / "weights.bin")
+    for nothing in ("", None, 3):
+        with pytest.raises(BadInput, match="is no model; give a name .*garden/induction-2l"):
+            load(nothing)
     with pytest.raises(BadInput, match="option of timm models only"):
         load("garden/induction-2l", pretrained=False)
 

@@ -205,3 +205,25 @@ def test_albert_says_what_is_tied(albert):
     assert [(s.name, s.visit) for s in group] == [(f"blocks.{d}.attn.hook_z", d) for d in range(4)]
     assert len({s.module for s in group}) == 1 and model.n_layers == 4
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in model.module.parameters())
+
+
+@pytest.mark.parametrize("batch", [2, 5])  # five tokens a row, so that rows could be taken for positions
+def test_what_was_read_at_a_place_is_put_at_that_place(model, batch):
+    x, other = ids(batch), ids(batch, seed=3)
+    z, resid = (model.read(other, [name])[name] for name in (Z, RESID))
+    for site, whole, where, read in (
+        (RESID, resid, {"pos": -1}, resid[:, -1]), (RESID, resid, {"pos": list(range(batch))}, None),
+        (Z, z, {"pos": 2}, z[:, 2]), (Z, z, {"head": 1}, z[:, :, 1]), (Z, z, {"head": 1, "pos": 2}, z[:, 2, 1]),
+    ):
+        read = whole[torch.arange(batch), where["pos"]] if read is None else read
+        expected = edited(model, x, Patch(site, whole, **where))
+        assert torch.equal(edited(model, x, Patch(site, read, **where)), expected)
+        assert torch.equal(edited(model, x, Steer(site, read, 0.5, **where)),
+                           edited(model, x, Steer(site, whole, 0.5, **where)))
+
+
+def test_a_tensor_that_could_mean_two_things_is_refused(model):
+    with pytest.raises(BadInput, match="leave out those that pos and head name"):
+        edited(model, ids(2), Patch(Z, torch.zeros(2, 3), pos=1))
+    with pytest.raises(BadInput, match="does not fit"):
+        edited(model, ids(2), Steer(RESID, torch.zeros(7)))

@@ -283,3 +283,19 @@ def test_wrapping_costs_no_state(model):
     assert list(model.state_dict()) == list(model.module.state_dict())
     assert hook(model.module, {"hook_embed": "embed"}).module is model.module
     assert "2 depths" in repr(model)
+
+
+def test_inputs_are_put_on_the_device_of_the_model():
+    model = catalog.build("gpt", seed=0)
+    model.module.to("meta")
+    x = torch.zeros(2, 3, dtype=torch.long)
+    assert model(x).device.type == model({"input_ids": x}).device.type == "meta" and x.device.type == "cpu"
+
+
+@pytest.mark.parametrize(("returned", "says"), [
+    (lambda z: z[:1], r"shape \[1, 5, "), (lambda z: 3, "a int"), (lambda z: z.half(), "float16"),
+])
+def test_a_hook_that_returns_something_else_is_named(model, returned, says):
+    with pytest.raises(BadInput, match=f"the hook at 'blocks.0.hook_resid_post' returned .*{says}"):
+        model.run_with_hooks(ids(2), hooks=[("blocks.0.hook_resid_post", lambda z, hook: returned(z))])
+

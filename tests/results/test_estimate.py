@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.results import BadInput, Estimate, bootstrap_mean, bootstrap_ratio
-from interp.results.estimate import benjamini_hochberg, bootstrap_statistic, max_t
+from interp.results.estimate import benjamini_hochberg, binomial, bootstrap_statistic, max_t, share
 
 steady = settings(deadline=None, max_examples=60)  # a busy machine is not a failure
 
@@ -85,8 +85,18 @@ def test_ratio_is_refused_when_the_denominator_may_be_zero():
     generator = np.random.default_rng(0)
     with pytest.raises(BadInput, match="contains 0"):
         bootstrap_ratio(generator.normal(1, 1, 50), generator.normal(0.0, 1, 50))
-    with pytest.raises(BadInput, match="contains 0"):
+    with pytest.raises(BadInput, match="one of the prompts has no interval.*Give two or more") as refused:
         bootstrap_ratio([1.0], [5.0])  # one prompt says nothing about the next
+    assert "contains 0" not in str(refused.value)
+
+
+def test_a_share_has_a_width_even_where_all_are_right():
+    assert share([1] * 24) == binomial(24, 24, "prompts") and share([1, 0, 1]) == binomial(2, 3, "prompts")
+    pairs = np.arange(24) // 2
+    assert share([1] * 24, pairs) == binomial(12, 12, "clusters") and share([0] * 24, pairs).high > 0.2
+    mixed = [0, *[1] * 23]
+    assert share(mixed, pairs) == bootstrap_mean(mixed, pairs)
+    assert share([0.5, 1.0, 1.0]) == bootstrap_mean([0.5, 1.0, 1.0])  # rows that are shares are no hits
 
 
 def test_statistic_of_the_mean_agrees_with_the_mean():

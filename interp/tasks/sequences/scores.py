@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from interp.results.estimate import Estimate, bootstrap_mean, bootstrap_ratio, bootstrap_statistic
+from interp.results.estimate import Estimate, binomial, bootstrap_ratio, bootstrap_statistic, share
 
 Span = tuple[int, int, str]
 
@@ -17,7 +17,7 @@ def token_scores(
     rows = len(labels)
     right, there = (((x & asked).view(rows, -1).sum(1)).numpy() for x in (predicted == labels, asked))
     if labels.dim() == 1:
-        return {"accuracy": share(right, cluster, unit)}
+        return {"accuracy": share(right, cluster, unit=unit)}
     kept = there > 0
     found = {
         "accuracy": bootstrap_ratio(right[kept], there[kept], cluster[kept], unit=unit),
@@ -29,26 +29,6 @@ def token_scores(
         right, there = (((x & answers).sum(1)).numpy() for x in (predicted == labels, answers))
         found["answers"] = bootstrap_ratio(right, there, cluster, unit=unit)
     return found
-
-
-def share(right: np.ndarray, cluster: np.ndarray, unit: str) -> Estimate:
-    """The mean of `right` [row] over rows: binomial where every row stands for itself, else over clusters."""
-    if len(np.unique(cluster)) == len(right):
-        return binomial(int(right.sum()), len(right), unit)
-    return bootstrap_mean(right.astype(float), cluster, unit=unit)
-
-
-def binomial(hits: int, n: int, unit: str, level: float = 0.95) -> Estimate:
-    """hits / n with the exact interval, which has a width even where all are right.
-
-    Paper: Clopper and Pearson 1934, Biometrika 26.
-    """
-    from scipy.special import betaincinv
-
-    tail = (1 - level) / 2
-    low = betaincinv(hits, n - hits + 1, tail) if hits else 0.0
-    high = betaincinv(hits + 1, n - hits, 1 - tail) if hits < n else 1.0
-    return Estimate(hits / n, float(low), float(high), n, unit, "exact binomial")
 
 
 def by_length(right: np.ndarray, there: np.ndarray, lengths: np.ndarray, cluster: np.ndarray, unit: str) -> Estimate:
