@@ -15,8 +15,9 @@ def encode(tokenizer: Any, text: str, special: bool = False) -> list[int]:
     """Token ids of `text`; with `special`, also the tokens that this model's inputs begin and end with."""
     if hasattr(tokenizer, "encode_batch"):  # tokenizers.Tokenizer
         return list(tokenizer.encode(text, add_special_tokens=special).ids)
-    # not verbose: whether a text fits is for the model that reads it to say, and it says so as an error
-    return list(tokenizer.encode(text, add_special_tokens=special, verbose=False))
+    # transformers' warn of a long text; whether it fits is for the model that reads it to say, and it says so
+    quiet = {"verbose": False} if hasattr(tokenizer, "model_max_length") else {}
+    return list(tokenizer.encode(text, add_special_tokens=special, **quiet))
 
 
 def tokens_of(tokenizer: Any, ids: Sequence[int]) -> list[str]:
