@@ -42,17 +42,19 @@ def _broadcast(new: Tensor, value: Tensor, site: Site) -> Tensor:
 
 
 def _aligned(new: Tensor, value: Tensor, site: Site, index: Index) -> Tensor:
-    """`new` as `value`, which it must broadcast to: one vector, all axes, or all but those of which `index` names one.
+    """`new` as `value`: with all axes, or, of those of which `index` names no one place, the last ones.
 
-    The last is what reading that place gives ([batch, d_model] for pos=-1); broadcasting alone would take its rows for
+    That is what reading the place gives ([batch, d_model] for pos=-1); broadcasting alone would take its rows for
     positions wherever there are as many.
     """
     named = [axis for axis, at in ((site.pos_axis, index.pos), (site.head_axis, index.head))
              if at is not None and not isinstance(at, slice)]
-    if named and new.dim() == value.dim() - len(named) and new.dim() > 1:
+    left = value.dim() - len(named)
+    if named and new.dim() <= left:
+        new = new.reshape(*[1] * (left - new.dim()), *new.shape)
         for axis in sorted(named):
             new = new.unsqueeze(axis)
-    elif named and 1 < new.dim() < value.dim():
+    elif named and new.dim() < value.dim():
         raise BadInput(f"a tensor of shape {list(new.shape)} for one place of {site.name!r}, which is "
                        f"{list(value.shape)} here ({' '.join(site.axes)}): give all axes, or leave out those that pos "
                        "and head name")

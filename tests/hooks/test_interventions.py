@@ -214,6 +214,7 @@ def test_what_was_read_at_a_place_is_put_at_that_place(model, batch):
     for site, whole, where, read in (
         (RESID, resid, {"pos": -1}, resid[:, -1]), (RESID, resid, {"pos": list(range(batch))}, None),
         (Z, z, {"pos": 2}, z[:, 2]), (Z, z, {"head": 1}, z[:, :, 1]), (Z, z, {"head": 1, "pos": 2}, z[:, 2, 1]),
+        (Z, z[:1].expand_as(z), {"head": 1}, z[0, :, 1]), (RESID, resid[:1].expand_as(resid), {"pos": 1}, resid[0, 1]),
     ):
         read = whole[torch.arange(batch), where["pos"]] if read is None else read
         expected = edited(model, x, Patch(site, whole, **where))
@@ -224,6 +225,6 @@ def test_what_was_read_at_a_place_is_put_at_that_place(model, batch):
 
 def test_a_tensor_that_could_mean_two_things_is_refused(model):
     with pytest.raises(BadInput, match="leave out those that pos and head name"):
-        edited(model, ids(2), Patch(Z, torch.zeros(2, 3), pos=1))
+        edited(model, ids(2), Patch(Z, torch.zeros(2, 5, 3), head=1, pos=1))
     with pytest.raises(BadInput, match="does not fit"):
         edited(model, ids(2), Steer(RESID, torch.zeros(7)))
