@@ -232,10 +232,10 @@ def attach(
         width, d = values[name].shape[-2:]
         settings |= {"k": k, "visits": len(members)}
         books[name] = Codebook.random(n_codes, d, groups=width, seed=seed + number, **settings)
+        books[name].to(device=model.device, dtype=precision(model))
         if init == "kmeans":
             seen = [real_vectors(model, layouts[site], values[site], example) for site in members]
-            books[name].to(device=model.device, dtype=precision(model)).fit(torch.cat(seen), seed=seed + number)
-        books[name].to(device=model.device, dtype=precision(model))
+            books[name].fit(torch.cat(seen), seed=seed + number)
     return Books(model, books, places)
 
 

@@ -6,7 +6,6 @@ and `done.json`, how many rows are written. It is searched by `TokenCodes`, whic
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from interp.codebook.search import TokenCodes, halved, inputs, one_per_token, or
 from interp.codebook.tokens import Tokens
 from interp.hooks.baselines import rows as rows_of
 from interp.results.errors import BadFile, BadInput, InterpError
-from interp.results.files import atomic_write, make_folder, read_json, write_failed
+from interp.results.files import atomic_write, make_folder, read_json, replacing
 from interp.results.progress import progress
 from interp.results.tensors import load_arrays, save_arrays
 
@@ -147,18 +146,11 @@ def _write(folder: Path, facts: dict[str, Any], i: int, codes: Tensor | None = N
     """Put a file with the codes of the i-th site, or room for them, in the place of what is there. Codes may be mapped
     from that very file: it stays what it is for who has it open."""
     path, dtype, shape = _array(folder, facts, i)
-    temporary = path.with_suffix(".tmp")
-    try:
+    with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
         if codes is not None:
             array[:] = codes.numpy()
         array.flush()
-        os.replace(temporary, path)
-    except BaseException as error:  # an interrupt must not leave the temporary file either
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise write_failed(path, error) from error
-        raise
 
 
 def _open(folder: Path, facts: dict[str, Any], i: int, mode: Literal["r+", "c"]) -> np.memmap:

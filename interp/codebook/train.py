@@ -70,7 +70,7 @@ def train(
     if not torch.is_grad_enabled():
         raise BadInput("gradients are off here: train outside of torch.no_grad()")
     if not callable(data):
-        _check_rows(*data)
+        _check_rows(books.model.batch_of(data[0])[0], data[1])
     module, table = books.model.module, books.table
     if model_rate is not None and books.weights is None:
         books.model.weights_before = keep(module)
@@ -88,7 +88,7 @@ def train(
         for step in progress(range(start, steps), f"training codebooks in {books.model.name}"):
             generator = Generator().manual_seed(seed * STRIDE + step)
             torch.manual_seed(seed * STRIDE + step)  # of dropout
-            x, targets = _draw(data, batch, generator)
+            x, targets = _draw(books, data, batch, generator)
             loss, error, seen = _forward(books, x, targets, objective)
             optimiser.zero_grad(set_to_none=True)
             (loss + weight * error).backward()
@@ -124,9 +124,10 @@ def _forward(
         output = books.model(x)
     error = torch.stack(errors).sum()
     loss = error.new_zeros(()) if objective is None else objective(output, targets)
-    if objective is not None and targets is not None and not (targets != IGNORE).any():
-        raise BadInput(f"all targets of a batch are {IGNORE}, which stands for none: there is nothing to learn from")
     if not torch.isfinite(loss + error):
+        if objective is not None and targets is not None and not (targets != IGNORE).any():
+            raise BadInput(f"all targets of a batch are {IGNORE}, which stands for none: there is nothing to learn "
+                           "from")
         raise BadInput(f"the loss is {loss.item()} and the books' error {error.item()}: use a lower rate")
     return loss, error, seen
 
@@ -143,22 +144,17 @@ def _replace(books: Books, seen: dict[str, list[Tensor]], optimiser, generator: 
     return count
 
 
-def _rows(x: Inputs) -> int:
-    return len(x if isinstance(x, Tensor) else next(v for v in x.values() if isinstance(v, Tensor)))
-
-
-def _check_rows(x: Inputs, targets: Tensor | None) -> None:
-    n = _rows(x)
+def _check_rows(n: int, targets: Tensor | None) -> None:
     if n == 0 or targets is not None and len(targets) != n:
         raise BadInput(f"{n} inputs with {'no' if targets is None else len(targets)} targets were given; at least one, "
                        "and one row of targets per input, are needed")
 
 
-def _draw(data: Any, batch: int, generator: Generator) -> tuple[Inputs, Tensor | None]:
+def _draw(books: Books, data: Any, batch: int, generator: Generator) -> tuple[Inputs, Tensor | None]:
     if callable(data):
         return data(batch, generator)
     x, targets = data
-    rows = torch.randint(_rows(x), (batch,), generator=generator)
+    rows = torch.randint(books.model.batch_of(x)[0], (batch,), generator=generator)
     return rows_of(x, rows), None if targets is None else targets[rows]
 
 

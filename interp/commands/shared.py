@@ -32,26 +32,14 @@ Model = Annotated[
 Prompts = Annotated[int, typer.Option("--n", min=3, metavar="N", help="How many prompts to make.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides every random choice: prompts, splits, draws.")]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout, nothing else.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        metavar="DIR",
-        show_default=False,
-        help="Folder for the results; by default a new one in runs/.",
-    ),
-]
-Keep = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        metavar="DIR",
-        show_default=False,
-        help="Folder for the results; without it nothing is written.",
-    ),
-]
+
+
+def _folder(otherwise: str) -> Any:
+    return typer.Option("--out", "-o", metavar="DIR", show_default=False, help=f"Folder for the results; {otherwise}.")
+
+
+Out = Annotated[Path | None, _folder("by default a new one in runs/")]
+Keep = Annotated[Path | None, _folder("without it nothing is written")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run of the same settings.")]
 
 

@@ -7,6 +7,8 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +55,30 @@ def atomic_write(path: str | Path, content: bytes | str) -> Path:
     Raises: InterpError when the system refuses (full disk, no permission); no partial file is left behind.
     """
     path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
+    with replacing(path) as temporary:
+        _write_through(temporary, content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, which takes its place at the end of the `with`, or is removed on an error.
+
+    Who has the file open, or mapped, keeps what was there. Missing parent folders are made.
+    Raises: InterpError when the system refuses.
+    """
     make_folder(path.parent)
     # Through a link the file behind it is replaced, not the link. Names of more than 255 bytes are refused.
     final = path.resolve()
     temporary = final.with_name(f".{final.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
-        _write_through(temporary, data)
+        yield temporary
         os.replace(temporary, final)
     except BaseException as error:  # an interrupt must not leave the temporary file either
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise write_failed(path, error) from error
         raise
-    return path
 
 
 def _write_through(path: Path, data: bytes) -> None:

@@ -1,5 +1,7 @@
 """The index on disk: what it holds, that it goes on, and that it refuses what is not its own."""
 
+import os
+
 import pytest
 import torch
 
@@ -149,7 +151,7 @@ def test_a_write_that_fails_leaves_the_codes_that_were_there(whole, books, tmp_p
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(InterpError, match="disk is full"):
         whole.save(tmp_path)
     assert files(tmp_path) == before
